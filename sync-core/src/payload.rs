@@ -1,0 +1,135 @@
+//! The content of a record: one JSON object, kept as text.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value, value::RawValue};
+
+use crate::error::SyncError;
+
+/// A JSON object with the fields of a record.
+pub type JsonObject = Map<String, Value>;
+
+/// The content of one record: a JSON object, kept as the text it arrived in.
+///
+/// Keeping text means that a pulled page is stored without being parsed and rendered again, and that numbers
+/// keep every digit. Cloning is cheap (a shared pointer). Two payloads are *equal* when their texts are equal;
+/// [`Payload::same_content`] compares their meaning.
+///
+/// ```
+/// use sync_core::Payload;
+/// let a = Payload::parse(r#"{"title":"tea","n":1}"#)?;
+/// let b = Payload::parse(r#"{ "n": 1, "title": "tea" }"#)?;
+/// assert!(a != b && a.same_content(&b));
+/// # Ok::<(), sync_core::SyncError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Payload(Arc<str>);
+
+impl Payload {
+    /// Takes a JSON text that must be one object.
+    ///
+    /// # Errors
+    /// `Malformed` with the place of the fault if it is not JSON, or not an object.
+    pub fn parse(text: impl Into<Arc<str>>) -> Result<Self, SyncError> {
+        let text = text.into();
+        serde_json::from_str::<JsonObject>(&text).map_err(|error| SyncError::malformed("payload", error))?;
+        Ok(Self(text))
+    }
+
+    /// Wraps a text that came out of a `Payload` before, as a store does with its own column.
+    ///
+    /// The text is not checked here; a damaged one shows as `Malformed` when it is decoded.
+    pub fn from_stored(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The payload with these fields.
+    pub fn from_object(object: &JsonObject) -> Self {
+        Self(serde_json::to_string(object).unwrap_or_else(|_| "{}".to_owned()).into())
+    }
+
+    /// Renders a value that serialises to a JSON object.
+    ///
+    /// # Errors
+    /// `Invalid` if it does not serialise, or not to an object.
+    pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, SyncError> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| SyncError::invalid("record", format!("does not serialise to JSON: {error}")))?;
+        if text.starts_with('{') {
+            Ok(Self(text.into()))
+        } else {
+            Err(SyncError::invalid("record", "must serialise to a JSON object, as a struct with fields does"))
+        }
+    }
+
+    /// Reads the payload as a typed value.
+    ///
+    /// # Errors
+    /// `Malformed` with serde's message, which names the field.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, SyncError> {
+        serde_json::from_str(&self.0).map_err(|error| SyncError::malformed("payload", error))
+    }
+
+    /// The fields.
+    ///
+    /// # Errors
+    /// `Malformed` if the stored text was damaged.
+    pub fn to_object(&self) -> Result<JsonObject, SyncError> {
+        self.decode()
+    }
+
+    /// The JSON text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether both stand for the same JSON value, whatever the order of keys and the white space.
+    pub fn same_content(&self, other: &Payload) -> bool {
+        self.0 == other.0
+            || match (self.to_object(), other.to_object()) {
+                (Ok(a), Ok(b)) => a == b,
+                _ => false,
+            }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for Payload {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Payload::parse(raw.get()).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_every_digit() {
+        let text = r#"{"a":9007199254740993,"b":5e-324,"c":0.1000000000000000055511151231257827,"d":"\u0000"}"#;
+        let payload = Payload::parse(text).unwrap();
+        assert_eq!(serde_json::to_string(&payload).unwrap(), text);
+        assert_eq!(payload.to_object().unwrap()["a"], 9_007_199_254_740_993_i64);
+    }
+
+    #[test]
+    fn only_objects_are_payloads() {
+        assert!(Payload::parse("[1]").is_err());
+        assert!(Payload::parse("{").is_err());
+        assert!(Payload::encode(&5).is_err());
+    }
+}
