@@ -40,7 +40,10 @@ impl LikePattern {
     /// characters.
     pub fn parse(pattern: &str) -> Result<Self> {
         if pattern.chars().count() > MAX_PATTERN_CHARS {
-            return Err(SyncError::invalid("like", format!("a pattern has at most {MAX_PATTERN_CHARS} characters")));
+            return Err(SyncError::invalid(
+                "like",
+                format!("a pattern has at most {MAX_PATTERN_CHARS} characters"),
+            ));
         }
         let mut chars = pattern.chars();
         let mut tokens = Vec::new();
@@ -49,7 +52,10 @@ impl LikePattern {
                 '%' => LikeToken::AnySequence,
                 '_' => LikeToken::AnyCharacter,
                 '\\' => LikeToken::Character(chars.next().ok_or_else(|| {
-                    SyncError::invalid("like", format!("the pattern {pattern:?} ends in a lone backslash; double it"))
+                    SyncError::invalid(
+                        "like",
+                        format!("the pattern {pattern:?} ends in a lone backslash; double it"),
+                    )
                 })?),
                 c => LikeToken::Character(c),
             });
@@ -86,7 +92,9 @@ impl LikePattern {
                 None if rest.as_str().is_empty() => return true,
                 None => {}
             }
-            let Some((after_sequence, from)) = &mut retry else { return false };
+            let Some((after_sequence, from)) = &mut retry else {
+                return false;
+            };
             if from.next().is_none() {
                 return false;
             }
@@ -154,7 +162,10 @@ mod tests {
     fn one_character_is_one_unicode_scalar_value() {
         assert!(like("\u{1F600}", "_"));
         assert!(!like("\u{1F600}", "__"));
-        assert!(like("e\u{301}", "__"), "a combining accent is a character of its own");
+        assert!(
+            like("e\u{301}", "__"),
+            "a combining accent is a character of its own"
+        );
         assert!(!like("\u{e9}", "e\u{301}"), "nothing is normalised");
     }
 
@@ -169,7 +180,12 @@ mod tests {
 
     #[test]
     fn patterns_that_mean_nothing_or_cost_too_much_are_refused() {
-        assert!(LikePattern::parse("abc\\").unwrap_err().to_string().contains("lone backslash"));
+        assert!(
+            LikePattern::parse("abc\\")
+                .unwrap_err()
+                .to_string()
+                .contains("lone backslash")
+        );
         assert!(LikePattern::parse(r"abc\\").is_ok());
         assert!(LikePattern::parse(&"%".repeat(MAX_PATTERN_CHARS)).is_ok());
         assert!(LikePattern::parse(&"%".repeat(MAX_PATTERN_CHARS + 1)).is_err());
@@ -184,7 +200,9 @@ mod tests {
     fn defined(tokens: &[LikeToken], text: &[char]) -> bool {
         match (tokens, text) {
             ([], text) => text.is_empty(),
-            ([LikeToken::AnySequence, rest @ ..], text) => (0..=text.len()).any(|n| defined(rest, &text[n..])),
+            ([LikeToken::AnySequence, rest @ ..], text) => {
+                (0..=text.len()).any(|n| defined(rest, &text[n..]))
+            }
             ([token, rest @ ..], [c, text @ ..]) => token.accepts(*c) && defined(rest, text),
             (_, []) => false,
         }

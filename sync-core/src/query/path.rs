@@ -89,7 +89,11 @@ impl FieldPath {
 
     /// What filters and orders see at this path of a record.
     pub(super) fn read<'a>(&self, id: &'a RecordId, fields: &'a JsonObject) -> Scalar<'a> {
-        if self.is_id() { Scalar::Text(id.as_str()) } else { Scalar::of_field(self.lookup(fields)) }
+        if self.is_id() {
+            Scalar::Text(id.as_str())
+        } else {
+            Scalar::of_field(self.lookup(fields))
+        }
     }
 }
 
@@ -137,27 +141,42 @@ mod tests {
 
     #[test]
     fn ordinary_and_odd_keys_are_accepted() {
-        for good in ["a", "a.b.c", "$createdAt", "a.$id", "$ids", " ", "a'b\"c\\", "\u{e9}t\u{e9}"] {
+        for good in [
+            "a",
+            "a.b.c",
+            "$createdAt",
+            "a.$id",
+            "$ids",
+            " ",
+            "a'b\"c\\",
+            "\u{e9}t\u{e9}",
+        ] {
             assert_eq!(FieldPath::new(good).unwrap().as_str(), good);
         }
     }
 
     #[test]
     fn a_step_into_anything_but_an_object_is_missing() {
-        let fields = Payload::parse(r#"{"a":{"b":{"c":null}},"list":[{"x":1}],"text":"t","$id":"no","p.q":1}"#)
-            .unwrap()
-            .to_object()
-            .unwrap();
+        let fields =
+            Payload::parse(r#"{"a":{"b":{"c":null}},"list":[{"x":1}],"text":"t","$id":"no","p.q":1}"#)
+                .unwrap()
+                .to_object()
+                .unwrap();
         let lookup = |path: &str| FieldPath::new(path).unwrap().lookup(&fields).cloned();
         assert_eq!(lookup("a.b.c"), Some(Value::Null));
-        for missing in ["a.b.c.d", "a.x", "list.0", "list.x", "list.0.x", "text.t", "none", "none.x", "$id", "p.q"] {
+        for missing in [
+            "a.b.c.d", "a.x", "list.0", "list.x", "list.0.x", "text.t", "none", "none.x", "$id", "p.q",
+        ] {
             assert_eq!(lookup(missing), None, "{missing}");
         }
     }
 
     #[test]
     fn deserialising_validates() {
-        assert_eq!(serde_json::from_str::<FieldPath>(r#""a.b""#).unwrap(), FieldPath::new("a.b").unwrap());
+        assert_eq!(
+            serde_json::from_str::<FieldPath>(r#""a.b""#).unwrap(),
+            FieldPath::new("a.b").unwrap()
+        );
         assert!(serde_json::from_str::<FieldPath>(r#""a..b""#).is_err());
     }
 }

@@ -62,7 +62,8 @@ impl<'a> Scalar<'a> {
 
     /// The operator `eq`.
     pub(super) fn equals(self, other: Scalar<'_>) -> bool {
-        matches!((self, other), (Self::Null, Scalar::Null)) || self.compare_kin(other) == Some(Ordering::Equal)
+        matches!((self, other), (Self::Null, Scalar::Null))
+            || self.compare_kin(other) == Some(Ordering::Equal)
     }
 
     /// The order that `gt` and its kin see: only between two booleans, two numbers or two texts.
@@ -77,7 +78,8 @@ impl<'a> Scalar<'a> {
 
     /// The order of a query: total, over all kinds.
     pub(super) fn compare(self, other: Scalar<'_>) -> Ordering {
-        self.compare_kin(other).unwrap_or_else(|| self.rank().cmp(&other.rank()))
+        self.compare_kin(other)
+            .unwrap_or_else(|| self.rank().cmp(&other.rank()))
     }
 
     fn rank(self) -> u8 {
@@ -119,7 +121,9 @@ fn compare_exactly(integer: i64, float: f64) -> Ordering {
     } else {
         let whole = float.trunc();
         let fraction = float - whole;
-        integer.cmp(&(whole as i64)).then(0.0.partial_cmp(&fraction).unwrap_or(Ordering::Equal))
+        integer
+            .cmp(&(whole as i64))
+            .then(0.0.partial_cmp(&fraction).unwrap_or(Ordering::Equal))
     }
 }
 

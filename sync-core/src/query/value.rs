@@ -214,7 +214,11 @@ mod tests {
         ];
         for value in values {
             let json = serde_json::to_string(&value).unwrap();
-            assert_eq!(serde_json::from_str::<FilterValue>(&json).unwrap(), value, "{json}");
+            assert_eq!(
+                serde_json::from_str::<FilterValue>(&json).unwrap(),
+                value,
+                "{json}"
+            );
         }
     }
 
@@ -232,7 +236,10 @@ mod tests {
 
     #[test]
     fn conversions_give_what_a_record_holds() {
-        assert_eq!(FilterValue::from(u64::MAX), FilterValue::Float(18_446_744_073_709_551_616.0));
+        assert_eq!(
+            FilterValue::from(u64::MAX),
+            FilterValue::Float(18_446_744_073_709_551_616.0)
+        );
         assert_eq!(FilterValue::from(i64::MAX as u64), FilterValue::Int(i64::MAX));
         assert_eq!(FilterValue::from(0.1_f32), FilterValue::Float(0.1));
         assert_eq!(FilterValue::from(f32::MAX), FilterValue::Float(3.4028235e38));
@@ -241,6 +248,9 @@ mod tests {
             FilterValue::from(Uuid::from_u128(1)),
             FilterValue::Text("00000000-0000-0000-0000-000000000001".into())
         );
-        assert_eq!(FilterValue::from(RecordId::new("r1").unwrap()), FilterValue::Text("r1".into()));
+        assert_eq!(
+            FilterValue::from(RecordId::new("r1").unwrap()),
+            FilterValue::Text("r1".into())
+        );
     }
 }
