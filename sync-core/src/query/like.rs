@@ -15,7 +15,7 @@ const MAX_PATTERN_CHARS: usize = 1_000;
 /// ```
 /// use sync_core::query::LikePattern;
 /// let pattern = LikePattern::parse(r"100\% _ol%")?;
-/// assert!(pattern.matches("100% wool") == false && pattern.matches("100% cold"));
+/// assert!(pattern.matches("100% cold") && !pattern.matches("100% wool"));
 /// # Ok::<(), sync_core::SyncError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -189,6 +189,9 @@ mod tests {
         ] {
             assert!(refused(&other.after(keyset(&by_a))).contains("other order"));
         }
+        let mut tampered = serde_json::to_value(keyset(&by_a)).unwrap();
+        tampered["position"]["values"] = serde_json::json!([]);
+        assert!(refused(&by_a.after(serde_json::from_value(tampered).unwrap())).contains("other order"));
     }
 
     #[test]
