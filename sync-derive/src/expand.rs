@@ -1,10 +1,10 @@
 //! The code that the derive writes.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
-use syn::{Generics, Ident, ext::IdentExt, parse_quote, spanned::Spanned};
+use syn::{Generics, Ident, ext::IdentExt, parse_quote};
 
-use crate::record::{Field, Record, optional};
+use crate::record::{Field, Record};
 
 /// Associated functions of `SyncRecord` that are called as `Type::name()`: a query function of the same name would
 /// hide them.
@@ -72,8 +72,8 @@ fn time_accessor(
     field: Option<&Field>,
 ) -> TokenStream {
     let core = record.core();
-    let method = Ident::new(method, proc_macro2::Span::call_site());
-    let conversion = Ident::new(conversion, proc_macro2::Span::call_site());
+    let method = Ident::new(method, Span::call_site());
+    let conversion = Ident::new(conversion, Span::call_site());
     let time_field = quote!(#core::TimeField);
     let (generics, body) = match field {
         None => (record.generics.clone(), quote!(::core::option::Option::None)),
@@ -104,13 +104,12 @@ fn sync_record(record: &Record) -> TokenStream {
         .as_ref()
         .map(|version| quote!(const SCHEMA_VERSION: u32 = #version;));
     let upgrade = record.attributes.upgrade.as_ref().map(|path| {
-        let call = quote_spanned!(path.span()=> #path(fields, from_version));
+        let result = quote!(::core::result::Result<#core::JsonObject, ::std::string::String>);
         quote! {
-            fn upgrade(
-                fields: #core::JsonObject,
-                from_version: u32,
-            ) -> ::core::result::Result<#core::JsonObject, ::std::string::String> {
-                #call
+            fn upgrade(fields: #core::JsonObject, from_version: u32) -> #result {
+                // Through a pointer, so that a function of another type is one error that shows both types.
+                let upgrade: fn(#core::JsonObject, u32) -> #result = #path;
+                upgrade(fields, from_version)
             }
         }
     });
@@ -161,11 +160,12 @@ fn query_functions(record: &Record) -> TokenStream {
         .filter(|field| !is_taken(&field.ident))
         .map(|field| {
             let Field { ident, ty, name } = field;
-            let value = optional(ty).unwrap_or(ty);
             let doc = format!("The field `{name}`, for queries.");
-            quote! {
+            // Placed at the field, which is where a method of the same name collides.
+            let place = Span::call_site().located_at(ident.span());
+            quote_spanned! {place=>
                 #[doc = #doc]
-                #visibility const fn #ident() -> #core::query::Field<#value> {
+                #visibility const fn #ident() -> #core::query::Field<#ty> {
                     #core::query::Field::new(#name)
                 }
             }

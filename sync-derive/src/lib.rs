@@ -11,7 +11,10 @@ use syn::{DeriveInput, parse_macro_input};
 /// Implements `SyncRecord`, `HasId`, `HasUpdatedAt` and `HasSoftDelete` for a struct, and adds a function per field
 /// that names the field in queries.
 ///
-/// ```ignore
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use sync_core::{JsonObject, SyncRecord, Timestamp};
+///
 /// #[derive(Clone, Debug, Serialize, Deserialize, SyncRecord)]
 /// #[sync(collection = "todos", schema_version = 2, upgrade = add_priority)]
 /// #[serde(rename_all = "camelCase")]
@@ -67,13 +70,14 @@ use syn::{DeriveInput, parse_macro_input};
 /// The schema and the query functions use the *serialized* names, as `#[serde(rename = "...")]` and
 /// `#[serde(rename_all = "...")]` make them. A field with a `#[sync(...)]` key must be in the serialized record under
 /// one name for both directions: `flatten`, `skip`, `skip_serializing`, `skip_deserializing` and two-way renames are
-/// refused on it, and `skip_serializing_if` is refused on the id. `#[serde(into = "...")]` and
+/// refused on it, and `skip_serializing_if` is refused on the id. Its name must be a `query::FieldPath` of one step (no
+/// dot, not `$id`). `#[serde(into = "...")]` and
 /// `#[serde(transparent)]` on the struct are refused, because the serialized fields are then not those of the struct.
 ///
 /// # Query functions
 ///
-/// For each field that is serialized under one name there is `Todo::field() -> query::Field<V>`, as visible as the
-/// struct; `V` is the field's type, and `T` for an `Option<T>` that is written as such.
+/// For each field with such a name, marked or not, there is `Todo::field() -> query::Field<V>`, as visible as the
+/// struct, where `V` is the field's type. A `Field<Option<T>>` is compared with a plain `T` as well.
 ///
 /// - They take no `self`, so `todo.id()` and `todo.updated_at()` are still the methods of `HasId` and `HasUpdatedAt`.
 /// - A field named `schema` or `upgrade` gets none, since it would hide `Todo::schema()` or `Todo::upgrade()`. Write

@@ -7,6 +7,8 @@ use syn::{
 
 use crate::attributes::for_each_key;
 
+const MAX_PATH_CHARS: usize = 512;
+
 /// The cases of `#[serde(rename_all = "...")]`.
 #[derive(Clone, Copy)]
 enum Case {
@@ -174,16 +176,20 @@ impl SerializedName {
         Ok(Self { naming, names, span })
     }
 
-    /// The name, if the field has one and the same name in both directions.
-    pub(crate) fn if_unique(&self) -> Option<&str> {
-        let unique = self.naming.absent.is_none() && self.names.serialize == self.names.deserialize;
-        unique.then_some(self.names.serialize.as_str())
+    /// The name, if queries can name the field by it: it is the same in both directions, and a path of one step.
+    pub(crate) fn if_queryable(&self) -> Option<&str> {
+        let name = self.names.serialize.as_str();
+        let queryable = self.naming.absent.is_none()
+            && self.names.serialize == self.names.deserialize
+            && why_no_path(name).is_none();
+        queryable.then_some(name)
     }
 
     /// The name of a field that the schema speaks of.
     ///
     /// # Errors
-    /// If the field is not in the serialized record, or is read under another name than it is written.
+    /// If the field is not in the serialized record, is read under another name than it is written, or cannot be
+    /// named in a query.
     pub(crate) fn required(&self) -> Result<&str> {
         if let Some((span, attribute)) = &self.naming.absent {
             let problem = format!(
@@ -191,13 +197,24 @@ impl SerializedName {
             );
             return Err(Error::new(*span, problem));
         }
-        self.if_unique().ok_or_else(|| {
-            let BothWays { serialize, deserialize } = &self.names;
+        let BothWays {
+            serialize,
+            deserialize,
+        } = &self.names;
+        if serialize != deserialize {
             let problem = format!(
-                "a field with #[sync(...)] must have one name, but it is written as `{serialize}` and read as `{deserialize}`; use the same name in both directions"
+                "a field with #[sync(...)] must have one name, but it is written as `{serialize}` and read as \
+                 `{deserialize}`; use the same name in both directions"
             );
-            Error::new(self.span, problem)
-        })
+            return Err(Error::new(self.span, problem));
+        }
+        match why_no_path(serialize) {
+            Some(why) => Err(Error::new(
+                self.span,
+                format!("the name of a field with #[sync(...)] {why}; use another"),
+            )),
+            None => Ok(serialize),
+        }
     }
 
     /// The name of a field that every serialized record must have.
@@ -212,6 +229,23 @@ impl SerializedName {
             )),
             None => self.required(),
         }
+    }
+}
+
+/// What keeps `name` from being a `sync_core::query::FieldPath` of one step that leads to the field.
+fn why_no_path(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        Some("must not be empty")
+    } else if name.chars().count() > MAX_PATH_CHARS {
+        Some("must not be longer than 512 characters")
+    } else if name.contains('.') {
+        Some("must not contain a dot, which joins the steps of a path")
+    } else if name.chars().any(char::is_control) {
+        Some("must not contain a control character")
+    } else if name == "$id" {
+        Some("must not be `$id`, which stands for the id of every record")
+    } else {
+        None
     }
 }
 

@@ -60,7 +60,8 @@ struct Parts {
     indexes: Vec<String>,
     parents: Vec<(String, String)>,
     queryable: Vec<Field>,
-    id_seen: bool,
+    /// A field that could not be read in full is or may be the id: its own error is enough.
+    id_in_doubt: bool,
 }
 
 impl Record {
@@ -85,32 +86,28 @@ impl Record {
         for field in fields {
             parts.take(field, &naming, &mut problems);
         }
-        if !parts.id_seen {
-            let problem =
-                "no field is marked as the id; add #[sync(id)] to the field that identifies the record"
-                    .to_owned();
-            problems.add(Error::new(input.ident.span(), problem));
+        if parts.id.is_none() && !parts.id_in_doubt {
+            problems.add(missing_id(&input.ident));
         }
-        match (parts.id, problems.0) {
-            (Some(id), None) => Ok(Self {
-                collection: match &attributes.collection {
-                    Some(name) => name.value(),
-                    None => snake_case(&input.ident.unraw().to_string()),
-                },
-                ident: input.ident,
-                visibility: input.vis,
-                generics: input.generics,
-                attributes,
-                id,
-                updated_at: parts.updated_at,
-                deleted_at: parts.deleted_at,
-                indexes: parts.indexes,
-                parents: parts.parents,
-                queryable: parts.queryable,
-            }),
-            (_, Some(problems)) => Err(problems),
-            (None, None) => Err(Error::new(input.ident.span(), "the id field could not be read")),
+        if let Some(problems) = problems.0 {
+            return Err(problems);
         }
+        Ok(Self {
+            id: parts.id.ok_or_else(|| missing_id(&input.ident))?,
+            collection: match &attributes.collection {
+                Some(name) => name.value(),
+                None => snake_case(&input.ident.unraw().to_string()),
+            },
+            ident: input.ident,
+            visibility: input.vis,
+            generics: input.generics,
+            attributes,
+            updated_at: parts.updated_at,
+            deleted_at: parts.deleted_at,
+            indexes: parts.indexes,
+            parents: parts.parents,
+            queryable: parts.queryable,
+        })
     }
 
     /// The path of sync-core.
@@ -122,13 +119,19 @@ impl Record {
     }
 }
 
+fn missing_id(struct_name: &Ident) -> Error {
+    Error::new(
+        struct_name.span(),
+        "no field is marked as the id; add #[sync(id)] to the field that identifies the record",
+    )
+}
+
 impl Parts {
     fn take(&mut self, field: &syn::Field, naming: &StructNaming, problems: &mut Problems) {
         let Some(ident) = &field.ident else { return };
         let attributes = problems.keep(FieldAttributes::parse(&field.attrs));
         let name = problems.keep(SerializedName::of(ident, &field.attrs, naming));
-        // A field whose attributes cannot be read may be the id: one error is enough.
-        self.id_seen |= attributes
+        self.id_in_doubt |= attributes
             .as_ref()
             .is_none_or(|attributes| attributes.id.is_some());
         let (Some(attributes), Some(name)) = (attributes, name) else {
@@ -140,7 +143,7 @@ impl Parts {
             name: name.to_owned(),
         };
 
-        if let Some(name) = name.if_unique() {
+        if let Some(name) = name.if_queryable() {
             self.queryable.push(make(name));
         }
         if !attributes.is_marked() {
@@ -233,7 +236,7 @@ fn is_bool(ty: &Type) -> bool {
 }
 
 /// The `T` of a type written as `Option<T>`, `std::option::Option<T>` or `core::option::Option<T>`.
-pub(crate) fn optional(ty: &Type) -> Option<&Type> {
+fn optional(ty: &Type) -> Option<&Type> {
     let Type::Path(path) = ungrouped(ty) else {
         return None;
     };
