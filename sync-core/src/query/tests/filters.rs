@@ -222,7 +222,10 @@ fn text_operators_see_only_texts() {
     assert!(!holds(Filter::like("f", "TEA"), json!("tea")));
     assert!(holds(Filter::starts_with("f", "te"), json!("tea")));
     assert!(!holds(Filter::starts_with("f", "Te"), json!("tea")));
-    assert!(!holds(Filter::starts_with("f", "ea"), json!("tea")), "inside is not at the beginning");
+    assert!(
+        !holds(Filter::starts_with("f", "ea"), json!("tea")),
+        "inside is not at the beginning"
+    );
     assert!(
         holds(Filter::starts_with("f", "%"), json!("%x"))
             && !holds(Filter::starts_with("f", "%"), json!("x"))
