@@ -1,1 +1,3 @@
-//! In construction.
+//! What the example programs share.
+
+pub mod input;
