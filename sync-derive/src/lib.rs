@@ -69,7 +69,7 @@ use syn::{DeriveInput, parse_macro_input};
 ///
 /// The schema and the query functions use the *serialized* names, as `#[serde(rename = "...")]` and
 /// `#[serde(rename_all = "...")]` make them. A field with a `#[sync(...)]` key must be in the serialized record under
-/// one name for both directions: `flatten`, `skip`, `skip_serializing`, `skip_deserializing` and two-way renames are
+/// one name for both directions: `flatten`, `skip`, `skip_serializing`, `skip_deserializing` and renames of one direction are
 /// refused on it, and `skip_serializing_if` is refused on the id. Its name must be a `query::FieldPath` of one step (no
 /// dot, not `$id`). `#[serde(into = "...")]` and
 /// `#[serde(transparent)]` on the struct are refused, because the serialized fields are then not those of the struct.
