@@ -163,6 +163,11 @@ impl HybridClock {
         *last
     }
 
+    /// The greatest stamp this clock has made, adopted or resumed from.
+    pub fn latest(&self) -> Stamp {
+        *self.last()
+    }
+
     /// Takes notice of a stamp made elsewhere.
     pub fn observe(&self, foreign: Stamp, now: Timestamp) -> Observed {
         if self.is_too_far_ahead(foreign, now) {

@@ -1,0 +1,58 @@
+//! Records and operations written under an older schema version.
+
+use crate::{
+    error::{Result, SyncError},
+    operation::{OpState, ParkReason},
+    payload::Payload,
+    record::CollectionSchema,
+    record_state::RecordState,
+};
+
+/// The payload in the shape of the current schema version.
+///
+/// # Errors
+/// `Malformed` with what the record type's upgrade said.
+pub(crate) fn upgrade_payload(schema: &CollectionSchema, payload: &Payload, from_version: u32) -> Result<Payload> {
+    if from_version >= schema.schema_version {
+        return Ok(payload.clone());
+    }
+    let fields = (schema.upgrade)(payload.to_object()?, from_version).map_err(|message| {
+        SyncError::new(crate::ErrorKind::Malformed, format!("schema version {from_version}: {message}"))
+            .with_field("schema_version")
+    })?;
+    Ok(Payload::from_object(&fields))
+}
+
+/// Brings a record and its queue to the current schema version. An operation that cannot be is parked with the
+/// reason; a base or view that cannot be stays as it is, and is reported when it is read.
+pub(crate) fn upgrade_state(schema: &CollectionSchema, state: &mut RecordState) {
+    let from = state.schema_version;
+    if state.revision > 0 && from < schema.schema_version {
+        let upgrade = |payload: &Payload| upgrade_payload(schema, payload, from);
+        let view = state.view.as_ref().map(upgrade).transpose();
+        let base = state.base.payload().map(upgrade).transpose();
+        if let (Ok(view), Ok(base)) = (view, base) {
+            state.view = view;
+            if let (crate::RemoteState::Live(live), Some(base)) = (&mut state.base, base) {
+                live.record = base;
+            }
+            state.schema_version = schema.schema_version;
+        }
+    }
+    for op in &mut state.ops {
+        let Some(payload) = op.payload.as_ref().filter(|_| op.schema_version < schema.schema_version) else {
+            continue;
+        };
+        match upgrade_payload(schema, payload, op.schema_version) {
+            Ok(upgraded) => {
+                op.payload = Some(upgraded);
+                op.schema_version = schema.schema_version;
+                // Renamed fields would be missed by a list of the old names.
+                op.changed = crate::ChangedFields::All;
+            }
+            Err(error) => {
+                op.state = OpState::Parked(ParkReason::SchemaUpgrade { message: error.message().to_owned() });
+            }
+        }
+    }
+}
