@@ -1,1 +1,5 @@
 //! In construction.
+
+mod local;
+
+pub use local::MemoryLocalStore;
