@@ -1,0 +1,366 @@
+//! Remote states for records without pending operations, marks, and what a pull reads of most records.
+
+use sync_core::{
+    ChangeSet, LocalStore, LocalStoreExt, RecordId, RecordState, RecordSummary, RemoteState, Target,
+    Tombstone,
+};
+
+use super::LocalContext;
+use crate::{
+    case::{Case, Verdict, cases, ensure, ensure_eq},
+    sample::{
+        at, commit, commit_stale, confirm, deleted, enqueue, id, key, live, page, payload, todos, version,
+    },
+};
+
+pub(super) fn cases<'f>() -> Vec<Case<LocalContext<'f>>> {
+    cases![
+        "P2" a_confirmation_sets_base_and_view,
+        "P6" a_confirmed_delete_hides_the_record_and_keeps_its_version,
+        "P8" a_confirmation_of_a_record_with_operations_is_stale,
+        "P2" a_confirmation_of_another_version_raises_the_revision,
+        "P17" a_confirmation_of_the_same_state_only_sets_the_mark,
+        "P6 P17" a_confirmation_of_the_same_tombstone_only_sets_the_mark,
+        "P6" a_delete_without_a_version_replaces_a_live_record,
+        "P6" marks_set_the_mark_and_nothing_else,
+        "P6" a_mark_on_an_unknown_record_makes_no_row,
+        "P6" load_unmarked_lists_live_records_below_the_generation_in_order_of_ids,
+        "P6 P17" load_unmarked_continues_after_an_id_and_keeps_its_limit,
+        "P6 P8" load_unmarked_never_lists_records_with_operations,
+        "P17" summaries_tell_of_the_records_that_have_a_row,
+    ]
+}
+
+async fn confirmed(
+    store: &dyn LocalStore,
+    name: &str,
+    state: RemoteState,
+    mark: u64,
+    second: i64,
+) -> Verdict<RecordState> {
+    let confirmed = vec![page(&todos(), mark, [(id(name), state)])];
+    commit(
+        store,
+        ChangeSet {
+            confirmed,
+            ..ChangeSet::at(at(second))
+        },
+    )
+    .await?;
+    Ok(store.load_record(&key(name)).await?)
+}
+
+async fn a_confirmation_sets_base_and_view(context: &LocalContext<'_>) -> Verdict {
+    let state = confirmed(&*context.store, "r", live(r#"{"title":"tea"}"#, 4), 2, 1).await?;
+    ensure!(state.revision > 0, "a record with a row has revision 0");
+    let expected = RecordState {
+        key: key("r"),
+        revision: state.revision,
+        view: Some(payload(r#"{"title":"tea"}"#)),
+        schema_version: 1,
+        base: live(r#"{"title":"tea"}"#, 4),
+        ops: Vec::new(),
+        mark: 2,
+        touched_at: at(1),
+    };
+    ensure_eq!(state, expected, "the confirmed record");
+    Ok(())
+}
+
+async fn a_confirmed_delete_hides_the_record_and_keeps_its_version(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    confirmed(store, "r", live(r#"{"title":"tea"}"#, 1), 0, 1).await?;
+    let state = confirmed(store, "r", deleted(2), 0, 2).await?;
+    ensure_eq!(state.view, None, "the view of a deleted record");
+    ensure_eq!(state.base, deleted(2), "the base of a deleted record");
+    let never_seen = confirmed(store, "never seen", deleted(9), 0, 2).await?;
+    ensure_eq!(
+        never_seen.base,
+        deleted(9),
+        "the base of a record that was never seen live"
+    );
+    ensure_eq!(
+        store.count(&todos(), None).await?,
+        0,
+        "the number of records in the view"
+    );
+    Ok(())
+}
+
+async fn a_confirmation_of_a_record_with_operations_is_stale(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    commit(store, enqueue(&key("r"), 1, r#"{"title":"mine"}"#)).await?;
+    let before = store.load_record(&key("r")).await?;
+    for theirs in [live(r#"{"title":"theirs"}"#, 1), deleted(1)] {
+        let confirmed = vec![page(&todos(), 0, [(id("r"), theirs)])];
+        let named = commit_stale(
+            store,
+            ChangeSet {
+                confirmed,
+                ..ChangeSet::at(at(2))
+            },
+        )
+        .await?;
+        ensure_eq!(named, [key("r")], "the records named as stale");
+    }
+    ensure_eq!(
+        store.load_record(&key("r")).await?,
+        before,
+        "the record with an operation"
+    );
+    Ok(())
+}
+
+async fn a_confirmation_of_another_version_raises_the_revision(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    let first = confirmed(store, "r", live(r#"{"title":"tea"}"#, 1), 0, 1).await?;
+    let second = confirmed(store, "r", live(r#"{"title":"milk"}"#, 2), 0, 2).await?;
+    ensure!(
+        second.revision > first.revision,
+        "the revision stayed {}",
+        second.revision
+    );
+    ensure_eq!(second.view, Some(payload(r#"{"title":"milk"}"#)), "the view");
+    let third = confirmed(store, "r", deleted(3), 0, 3).await?;
+    ensure!(
+        third.revision > second.revision,
+        "a delete left the revision at {}",
+        third.revision
+    );
+    let fourth = confirmed(store, "r", live(r#"{"title":"again"}"#, 4), 0, 4).await?;
+    ensure!(
+        fourth.revision > third.revision,
+        "a new creation left the revision at {}",
+        fourth.revision
+    );
+    ensure_eq!(
+        fourth.view,
+        Some(payload(r#"{"title":"again"}"#)),
+        "the view of a record that came back"
+    );
+    Ok(())
+}
+
+async fn a_confirmation_of_the_same_state_only_sets_the_mark(context: &LocalContext<'_>) -> Verdict {
+    let first = confirmed(&*context.store, "r", live(r#"{"title":"tea"}"#, 1), 1, 1).await?;
+    let again = confirmed(&*context.store, "r", live(r#"{"title":"tea"}"#, 1), 2, 9).await?;
+    ensure_eq!(
+        again,
+        RecordState { mark: 2, ..first },
+        "the record after the same state came again"
+    );
+    Ok(())
+}
+
+async fn a_confirmation_of_the_same_tombstone_only_sets_the_mark(context: &LocalContext<'_>) -> Verdict {
+    let first = confirmed(&*context.store, "r", deleted(3), 1, 1).await?;
+    let again = confirmed(&*context.store, "r", deleted(3), 2, 9).await?;
+    ensure_eq!(
+        again,
+        RecordState { mark: 2, ..first },
+        "the record after the same tombstone came again"
+    );
+    Ok(())
+}
+
+async fn a_delete_without_a_version_replaces_a_live_record(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    confirmed(store, "r", live(r#"{"title":"tea"}"#, 1), 0, 1).await?;
+    let gone = RemoteState::Deleted(Tombstone::default());
+    let state = confirmed(store, "r", gone.clone(), 0, 2).await?;
+    ensure_eq!(state.base, gone, "the base");
+    ensure_eq!(state.view, None, "the view");
+    Ok(())
+}
+
+async fn marks_set_the_mark_and_nothing_else(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    let live_record = confirmed(store, "live", live(r#"{"n":1}"#, 1), 1, 1).await?;
+    commit(store, enqueue(&key("pending"), 1, r#"{"n":2}"#)).await?;
+    let pending = store.load_record(&key("pending")).await?;
+    let marks = vec![(todos(), vec![id("live"), id("pending")], 5)];
+    commit(
+        store,
+        ChangeSet {
+            marks,
+            ..ChangeSet::at(at(9))
+        },
+    )
+    .await?;
+    let marked = store.load_records(&[key("live"), key("pending")]).await?;
+    ensure_eq!(
+        marked[0],
+        RecordState {
+            mark: 5,
+            ..live_record
+        },
+        "the marked live record"
+    );
+    ensure_eq!(
+        marked[1],
+        RecordState { mark: 5, ..pending },
+        "the marked record with an operation"
+    );
+    Ok(())
+}
+
+async fn a_mark_on_an_unknown_record_makes_no_row(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    let marks = vec![(todos(), vec![id("nobody")], 5)];
+    commit(
+        store,
+        ChangeSet {
+            marks,
+            ..ChangeSet::at(at(1))
+        },
+    )
+    .await?;
+    ensure_eq!(
+        store.load_record(&key("nobody")).await?,
+        RecordState::absent(key("nobody")),
+        "the unknown record"
+    );
+    Ok(())
+}
+
+async fn marked(store: &dyn LocalStore, mark: u64, names: &[&str]) -> Verdict {
+    let rows = names.iter().map(|name| (id(name), live(r#"{"n":1}"#, 1)));
+    commit(
+        store,
+        ChangeSet {
+            confirmed: vec![page(&todos(), mark, rows)],
+            ..ChangeSet::at(at(1))
+        },
+    )
+    .await
+}
+
+async fn unmarked(
+    store: &dyn LocalStore,
+    generation: u64,
+    after: Option<&str>,
+    limit: u64,
+) -> Verdict<Vec<RecordId>> {
+    let after = after.map(id);
+    Ok(store
+        .load_unmarked(&todos(), generation, after.as_ref(), limit)
+        .await?)
+}
+
+async fn load_unmarked_lists_live_records_below_the_generation_in_order_of_ids(
+    context: &LocalContext<'_>,
+) -> Verdict {
+    let store = &*context.store;
+    marked(store, 1, &["b", "a", "B", "\u{e9}", "aa"]).await?;
+    marked(store, 2, &["seen"]).await?;
+    confirmed(store, "deleted", deleted(1), 0, 1).await?;
+    let expected = ["B", "a", "aa", "b", "\u{e9}"].map(id);
+    ensure_eq!(
+        unmarked(store, 2, None, 100).await?,
+        expected,
+        "unmarked records of generation 2"
+    );
+    ensure_eq!(
+        unmarked(store, 1, None, 100).await?,
+        [],
+        "unmarked records of generation 1"
+    );
+    Ok(())
+}
+
+async fn load_unmarked_continues_after_an_id_and_keeps_its_limit(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    marked(store, 1, &["a", "b", "c", "d"]).await?;
+    ensure_eq!(
+        unmarked(store, 2, None, 2).await?,
+        ["a", "b"].map(id),
+        "the first page"
+    );
+    ensure_eq!(
+        unmarked(store, 2, Some("b"), 2).await?,
+        ["c", "d"].map(id),
+        "the second page"
+    );
+    ensure_eq!(
+        unmarked(store, 2, Some("d"), 2).await?,
+        [],
+        "the page after the last"
+    );
+    ensure_eq!(
+        unmarked(store, 2, Some("bb"), 1).await?,
+        [id("c")],
+        "a page after an id that is not there"
+    );
+    Ok(())
+}
+
+async fn load_unmarked_never_lists_records_with_operations(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    marked(store, 1, &["clean", "edited"]).await?;
+    let read = store.load_record(&key("edited")).await?;
+    let row = sync_core::RecordWrite {
+        base: read.base,
+        ..crate::sample::pending_row(&key("edited"), read.revision, r#"{"n":2}"#, 1)
+    };
+    let ops = vec![sync_core::OpChange::Append(crate::sample::update(
+        &key("edited"),
+        1,
+    ))];
+    commit(
+        store,
+        ChangeSet {
+            records: vec![row],
+            ops,
+            ..ChangeSet::at(at(2))
+        },
+    )
+    .await?;
+    ensure_eq!(
+        unmarked(store, 9, None, 100).await?,
+        [id("clean")],
+        "unmarked records"
+    );
+    Ok(())
+}
+
+async fn summaries_tell_of_the_records_that_have_a_row(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    confirmed(store, "live", live(r#"{"n":1}"#, 7), 0, 1).await?;
+    confirmed(store, "deleted", deleted(8), 0, 1).await?;
+    commit(store, enqueue(&key("pending"), 1, r#"{"n":1}"#)).await?;
+    let summary = |name: &str, revision, version, live, pending| RecordSummary {
+        id: id(name),
+        revision,
+        version,
+        live,
+        pending,
+    };
+    let mut answered = store
+        .load_summaries(&todos(), &["pending", "nobody", "live", "deleted"].map(id))
+        .await?;
+    answered.sort_by(|a, b| a.id.cmp(&b.id));
+    let revisions: Vec<u64> = store
+        .load_records(&["deleted", "live", "pending"].map(key))
+        .await?
+        .iter()
+        .map(|state| state.revision)
+        .collect();
+    let expected = [
+        summary("deleted", revisions[0], Some(version(8)), false, false),
+        summary("live", revisions[1], Some(version(7)), true, false),
+        summary("pending", revisions[2], None, false, true),
+    ];
+    ensure_eq!(answered, expected, "the summaries");
+    ensure_eq!(
+        store
+            .load_summaries(&target_without_rows(), &[id("live")])
+            .await?,
+        [],
+        "summaries of another target"
+    );
+    Ok(())
+}
+
+fn target_without_rows() -> Target {
+    crate::sample::target("notes", "ada")
+}

@@ -1,0 +1,1 @@
+//! The suites hold for the memory implementations, and catch what is wrong on purpose.
