@@ -9,11 +9,14 @@ mod change_set;
 mod conflict_record;
 mod delta;
 mod effects;
+mod engine;
 mod error;
 mod id;
 mod machine;
 mod operation;
+mod orchestrator;
 mod payload;
+mod policy;
 pub mod query;
 mod record;
 mod record_state;
@@ -37,12 +40,18 @@ pub use effects::{
     AlwaysOnline, Clock, Connectivity, Effects, ManualConnectivity, RandomSource, Spawner, SystemClock, SystemRandom,
     Timer,
 };
+pub use engine::{
+    Activity, BackgroundOptions, BackgroundSync, CacheLimits, Cleared, EngineOptions, ExportedOp, Explanation, Imported,
+    RawAnswer, ScopeStatus, SyncEngine, SyncEngineBuilder, SyncEvent, SyncReport, SyncStatus, Write, Written,
+};
 pub use error::{ErrorKind, Result, RetryClass, SyncError};
 pub use id::{IdText, OpId, RecordId, RecordKey};
 pub use operation::{
     ChangedFields, OpFailure, OpKind, OpState, OpStateKind, ParkReason, PendingOp, PushOp, PushOutcome,
 };
+pub use orchestrator::SimpleSyncOrchestrator;
 pub use payload::{JsonObject, Payload};
+pub use policy::{CachePolicy, Freshness, ReadAnswer, ReadOptions, Undecodable};
 pub use record::{CollectionSchema, HasId, HasSoftDelete, HasUpdatedAt, ParentField, SyncRecord};
 pub use record_state::{LocalRecord, RecordState, RecordSummary};
 pub use remote::{IdPage, Poke, PullRequest, PushBatch, RemoteStore, RemoteStoreExt, SearchPage};

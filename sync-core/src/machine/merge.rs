@@ -63,7 +63,7 @@ pub(crate) fn news(
 }
 
 /// Whether a remote state is what `op` made of the record.
-pub(super) fn is_effect_of(op: &PendingOp, remote: &RemoteState, around: &Surroundings<'_>) -> bool {
+pub(crate) fn is_effect_of(op: &PendingOp, remote: &RemoteState, around: &Surroundings<'_>) -> bool {
     if around.remote_keeps_stamps && remote.stamp().is_some() {
         return remote.stamp() == Some(op.stamp);
     }

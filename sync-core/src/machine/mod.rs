@@ -29,7 +29,8 @@ use crate::{
 };
 
 pub(crate) use acknowledge::{Acknowledged, acknowledge};
-pub(crate) use merge::{MergeContext, news, resolve_conflict, settle_deferred};
+pub(crate) use merge::{MergeContext, is_effect_of, news, settle_deferred};
+use merge::resolve_conflict;
 pub(crate) use upgrade::{upgrade_payload, upgrade_state};
 pub(crate) use write::{Intent, WriteContext, discard, write};
 

@@ -1,0 +1,245 @@
+//! Applying what the remote told: changes become parts of a change set.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{SyncEvent, run::Run};
+use crate::{
+    change_set::{ChangeSet, Confirmation, ConfirmedPage},
+    conflict_record::ConflictRecord,
+    delta::{MalformedRow, RemoteChange, RemoteState},
+    error::Result,
+    id::{RecordId, RecordKey},
+    machine::{MergeContext, news, upgrade_state},
+    operation::{OpState, PendingOp},
+    record_state::RecordSummary,
+    scope::Target,
+    stamp::Stamp,
+    store::{ConflictQuery, QuarantinedRow},
+};
+
+/// Changes of one collection, each record once.
+#[derive(Debug)]
+pub(crate) struct ChangePage {
+    pub(crate) target: Target,
+    pub(crate) changes: BTreeMap<RecordId, RemoteState>,
+    pub(crate) malformed: Vec<MalformedRow>,
+    /// Whether states that are provably older count, as in a resync.
+    pub(crate) accept_older: bool,
+}
+
+/// Changes of one collection as they came.
+#[derive(Debug)]
+pub(crate) struct RawChanges {
+    pub(crate) target: Target,
+    pub(crate) changes: Vec<RemoteChange>,
+    pub(crate) malformed: Vec<MalformedRow>,
+}
+
+/// Changes as they came, checked and joined.
+#[derive(Debug, Default)]
+pub(crate) struct Pulled {
+    pub(crate) pages: Vec<ChangePage>,
+    /// Stamps seen in them.
+    pub(crate) observed: Vec<Stamp>,
+}
+
+/// What the changes of one collection came to.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    pub(crate) changed: u64,
+    pub(crate) deleted: u64,
+    pub(crate) quarantined: Vec<QuarantinedRow>,
+    pub(crate) conflicts: Vec<ConflictRecord>,
+    pub(crate) parked: Vec<PendingOp>,
+}
+
+impl Run<'_> {
+    /// Joins pages by collection. Of several states of one record the last counts; a row that is not a record
+    /// of its type is malformed.
+    pub(crate) fn gather(&self, raw: Vec<RawChanges>) -> Pulled {
+        let mut pulled = Pulled::default();
+        for RawChanges { target, changes, malformed } in raw {
+            let resync = self.states.get(&target.collection).is_some_and(|state| state.pass.is_some());
+            let at = pulled.pages.iter().position(|page| page.target == target).unwrap_or_else(|| {
+                let changes = BTreeMap::new();
+                let page =
+                    ChangePage { target: target.clone(), changes, malformed: Vec::new(), accept_older: resync };
+                pulled.pages.push(page);
+                pulled.pages.len() - 1
+            });
+            let page = &mut pulled.pages[at];
+            page.malformed.extend(malformed);
+            for change in changes {
+                pulled.observed.extend(change.state.stamp());
+                match self.check(&target, &change.id, &change.state) {
+                    Ok(()) => {
+                        page.changes.insert(change.id, change.state);
+                    }
+                    Err(row) => {
+                        page.changes.remove(&change.id);
+                        page.malformed.push(row);
+                    }
+                }
+            }
+        }
+        pulled.observed.sort_unstable();
+        // The clock only needs the greatest plausible one; an implausible one must not hide it.
+        let now = self.inner.now();
+        pulled.observed.retain(|stamp| !self.inner.clock.is_too_far_ahead(*stamp, now));
+        pulled.observed = pulled.observed.last().copied().into_iter().collect();
+        pulled
+    }
+
+    /// Whether a state can be stored as a record of its type.
+    fn check(&self, target: &Target, id: &RecordId, state: &RemoteState) -> Result<(), MalformedRow> {
+        let malformed = |raw: String, error: String| MalformedRow { id: Some(id.clone()), raw, error };
+        match (state, self.inner.registered(&target.collection)) {
+            (RemoteState::Live(live), Ok(known)) => (known.schema.check)(&live.record, id)
+                .map_err(|error| malformed(live.record.as_str().to_owned(), error.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds changes of one collection to a change set: clean records are confirmed as they are, records with
+    /// pending operations go through the merge.
+    pub(crate) async fn apply(&mut self, page: &ChangePage, changes: &mut ChangeSet) -> Result<Applied> {
+        let target = &page.target;
+        let mut applied = Applied::default();
+        let mark = self.state(target).generation;
+        let known = self.inner.registered(&target.collection)?;
+        let ids: Vec<RecordId> = page.changes.keys().cloned().collect();
+        let summaries: BTreeMap<RecordId, RecordSummary> = self
+            .inner
+            .store
+            .load_summaries(target, &ids)
+            .await?
+            .into_iter()
+            .map(|summary| (summary.id.clone(), summary))
+            .collect();
+        let mut confirmed = Vec::new();
+        let mut seen = Vec::new();
+        let mut pending = Vec::new();
+        for (id, state) in &page.changes {
+            match summaries.get(id) {
+                Some(summary) if summary.pending => pending.push(RecordKey::new(target.clone(), id.clone())),
+                Some(summary) if !is_news(summary, state, page.accept_older) => seen.push(id.clone()),
+                None if *state == RemoteState::Missing => {}
+                known_before => {
+                    applied.changed += 1;
+                    applied.deleted += u64::from(!state.is_live() && known_before.is_some_and(|known| known.live));
+                    confirmed.push(Confirmation { id: id.clone(), state: state.clone() });
+                }
+            }
+        }
+        let removals = confirmed.extract_if(.., |one| one.state == RemoteState::Missing);
+        changes.removals.extend(removals.map(|gone| RecordKey::new(target.clone(), gone.id)));
+        if !confirmed.is_empty() {
+            let schema_version = known.schema.schema_version;
+            changes.confirmed.push(ConfirmedPage { target: target.clone(), records: confirmed, schema_version, mark });
+        }
+        if !seen.is_empty() {
+            changes.marks.push((target.clone(), seen, mark));
+        }
+        self.merge_pending(page, pending, mark, changes, &mut applied).await?;
+        self.quarantine(page, mark, changes, &mut applied);
+        if !ids.is_empty() {
+            changes.understood.push((target.clone(), ids));
+        }
+        Ok(applied)
+    }
+
+    async fn merge_pending(
+        &self,
+        page: &ChangePage,
+        pending: Vec<RecordKey>,
+        mark: u64,
+        changes: &mut ChangeSet,
+        applied: &mut Applied,
+    ) -> Result<()> {
+        let known = self.inner.registered(&page.target.collection)?;
+        let around = self.inner.surroundings(known);
+        let context = MergeContext { mark, accept_older: page.accept_older };
+        for state in self.inner.store.load_records(&pending).await? {
+            let Some(remote) = page.changes.get(&state.key.id) else { continue };
+            let mut upgraded = state.clone();
+            upgrade_state(&known.schema, &mut upgraded);
+            let Some(mut transition) = news(&upgraded, remote, context, &around)? else {
+                changes.marks.push((page.target.clone(), vec![state.key.id.clone()], mark));
+                // The record must not change between this look and the commit.
+                changes.guards.push((state.key, state.revision));
+                continue;
+            };
+            transition.before = state;
+            transition.add_to(changes);
+            applied.changed += 1;
+            applied.conflicts.extend(transition.conflict.clone());
+            let newly_parked = |op: &&PendingOp| {
+                matches!(op.state, OpState::Parked(_))
+                    && transition.before.ops.iter().all(|before| before.state != op.state)
+            };
+            applied.parked.extend(transition.after.ops.iter().filter(newly_parked).cloned());
+            if transition.after.ops.first().is_some_and(|op| op.state == OpState::Deferred) {
+                self.follow_remote(&transition.after.key, remote, changes).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps an open conflict in step with what the remote tells meanwhile.
+    async fn follow_remote(&self, key: &RecordKey, remote: &RemoteState, changes: &mut ChangeSet) -> Result<()> {
+        let query = ConflictQuery { key: Some(key.clone()), open: Some(true), ..ConflictQuery::default() };
+        for mut conflict in self.inner.store.load_conflicts(&query).await? {
+            conflict.remote = remote.clone();
+            changes.conflicts.push(conflict);
+        }
+        Ok(())
+    }
+
+    /// Malformed rows are kept as they came. One whose id is known counts as seen, so that a sweep does not
+    /// take it for deleted.
+    fn quarantine(&self, page: &ChangePage, mark: u64, changes: &mut ChangeSet, applied: &mut Applied) {
+        let seen: BTreeSet<_> = page.malformed.iter().filter_map(|row| row.id.clone()).collect();
+        if !seen.is_empty() {
+            changes.marks.push((page.target.clone(), seen.into_iter().collect(), mark));
+        }
+        for row in &page.malformed {
+            let row =
+                QuarantinedRow { target: page.target.clone(), row: row.clone(), seen_at: self.inner.now() };
+            changes.quarantine.push(row.clone());
+            applied.quarantined.push(row);
+        }
+    }
+
+    pub(crate) fn count_applied(&mut self, target: &Target, applied: Applied) {
+        self.report.pulled += applied.changed;
+        self.report.deleted += applied.deleted;
+        self.report.quarantined += applied.quarantined.len() as u64;
+        for row in applied.quarantined {
+            self.inner.emit(SyncEvent::Quarantined(Arc::new(row)));
+        }
+        for conflict in applied.conflicts {
+            self.report.count_conflict(&conflict);
+            self.inner.emit(SyncEvent::Conflict(Arc::new(conflict)));
+        }
+        for op in applied.parked {
+            self.tell_parked(&op);
+        }
+        if applied.changed > 0 {
+            self.inner.emit(SyncEvent::Pulled { target: target.clone(), changed: applied.changed });
+        }
+    }
+}
+
+/// Whether a state differs from what is stored of a clean record, and is not provably older.
+fn is_news(stored: &RecordSummary, state: &RemoteState, accept_older: bool) -> bool {
+    let (Some(ours), Some(theirs)) = (&stored.version, state.version()) else {
+        // Two deletes without a version tell the same.
+        return stored.live || state.is_live() || stored.version.is_some() || state.version().is_some();
+    };
+    let same = stored.live == state.is_live() && ours == theirs;
+    let stale = !accept_older && theirs.is_older_than(ours);
+    !(same || stale)
+}

@@ -1,0 +1,283 @@
+//! Which operations to send next, and in which order.
+//!
+//! Operations go in the order they were enqueued, except that a record goes after the parents it names if those
+//! are still to be created, and a delete of a parent goes after what is pending of its children. Only the first
+//! operation of each record is sent; the members of a write batch go together where the remote can.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Inner;
+use crate::{
+    error::Result,
+    id::{OpId, RecordId, RecordKey},
+    machine::upgrade_state,
+    operation::{OpKind, OpState, OpStateKind, PendingOp},
+    payload::Payload,
+    record_state::RecordState,
+    scope::{SyncScope, Target},
+    store::OpQuery,
+    time::Timestamp,
+};
+
+/// What to send next.
+#[derive(Debug, Default)]
+pub(crate) struct NextBatch {
+    /// The records whose first operation is to be sent, in order.
+    pub(crate) send: Vec<RecordState>,
+    /// Whether they must take effect as a whole.
+    pub(crate) atomic: bool,
+    /// Records whose first operation waits for a parked one.
+    pub(crate) block: Vec<(RecordState, OpId)>,
+    /// Records whose first operation could not be brought to the current schema version, and is parked now.
+    pub(crate) park: Vec<RecordState>,
+}
+
+impl NextBatch {
+    fn is_empty(&self) -> bool {
+        self.send.is_empty() && self.block.is_empty() && self.park.is_empty()
+    }
+}
+
+/// Finds the next operations of a scope to send, at most `limit`, leaving out the records in `held`.
+pub(crate) async fn next_batch(
+    inner: &Inner,
+    scope: &SyncScope,
+    limit: usize,
+    held: &BTreeSet<RecordKey>,
+) -> Result<NextBatch> {
+    let mut window = limit.saturating_mul(2).max(64);
+    let mut after_seq = None;
+    loop {
+        let query = OpQuery {
+            scope: Some(scope.clone()),
+            states: vec![OpStateKind::Queued, OpStateKind::InDoubt],
+            due_by: Some(inner.now()),
+            heads_only: true,
+            after_seq,
+            limit: Some(window as u64),
+            ..OpQuery::default()
+        };
+        let heads = inner.store.load_ops(&query).await?;
+        let Some(last_seq) = heads.last().map(|op| op.seq) else { return Ok(NextBatch::default()) };
+        let exhausted = heads.len() < window;
+        let split_group = !exhausted && splits_group(inner, &heads);
+        if split_group {
+            // A write batch goes as a whole, so the window must not end within one.
+            window = window.saturating_mul(2);
+            continue;
+        }
+        let keys: Vec<_> = heads
+            .into_iter()
+            .map(|op| op.key)
+            .filter(|key| !held.contains(key) && inner.collections.contains_key(&key.target.collection))
+            .collect();
+        let batch = Arranger::load(inner, &keys).await?.arrange(limit);
+        if exhausted || !batch.is_empty() {
+            return Ok(batch);
+        }
+        after_seq = Some(last_seq);
+    }
+}
+
+fn splits_group(inner: &Inner, heads: &[PendingOp]) -> bool {
+    let last_group = heads.last().and_then(|op| op.group);
+    inner.capabilities.atomic_batch && last_group.is_some() && heads.iter().any(|op| op.group != last_group)
+}
+
+struct Arranger<'a> {
+    inner: &'a Inner,
+    now: Timestamp,
+    /// Records with something to send, in the order of their operations.
+    candidates: Vec<RecordState>,
+    /// The same, and the parents they name, by key.
+    known: BTreeMap<RecordKey, RecordState>,
+}
+
+impl<'a> Arranger<'a> {
+    async fn load(inner: &'a Inner, keys: &[RecordKey]) -> Result<Self> {
+        let mut arranger =
+            Self { inner, now: inner.now(), candidates: Vec::new(), known: BTreeMap::new() };
+        arranger.candidates = arranger.read(keys).await?;
+        arranger.candidates.sort_by_key(|state| state.ops.first().map(|op| op.seq));
+        // Parents may wait for their own parents.
+        let mut children = arranger.candidates.clone();
+        loop {
+            let mut missing: Vec<RecordKey> = children
+                .iter()
+                .flat_map(|child| arranger.parents(child))
+                .filter(|parent| !arranger.known.contains_key(parent))
+                .collect();
+            missing.sort();
+            missing.dedup();
+            if missing.is_empty() {
+                return Ok(arranger);
+            }
+            children = arranger.read(&missing).await?;
+        }
+    }
+
+    async fn read(&mut self, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
+        let mut states = self.inner.store.load_records(keys).await?;
+        for state in &mut states {
+            if let Some(known) = self.inner.collections.get(&state.key.target.collection) {
+                upgrade_state(&known.schema, state);
+            }
+            self.known.insert(state.key.clone(), state.clone());
+        }
+        Ok(states)
+    }
+
+    /// The records that the first operation of `state` names as parents.
+    fn parents(&self, state: &RecordState) -> Vec<RecordKey> {
+        match state.ops.first() {
+            Some(op) if op.kind != OpKind::Delete => self.named_by(&state.key, op.payload.as_ref()),
+            _ => Vec::new(),
+        }
+    }
+
+    fn named_by(&self, key: &RecordKey, payload: Option<&Payload>) -> Vec<RecordKey> {
+        let Some(known) = self.inner.collections.get(&key.target.collection) else { return Vec::new() };
+        if known.schema.parents.is_empty() {
+            return Vec::new();
+        }
+        let Some(fields) = payload.and_then(|payload| payload.to_object().ok()) else { return Vec::new() };
+        let id_of = |value: &serde_json::Value| match value {
+            serde_json::Value::String(text) => RecordId::new(text.clone()).ok(),
+            serde_json::Value::Number(number) => RecordId::new(number.to_string()).ok(),
+            _ => None,
+        };
+        let parents = known.schema.parents.iter();
+        parents
+            .filter(|parent| self.inner.collections.contains_key(&parent.collection))
+            .filter_map(|parent| {
+                let id = fields.get(&parent.field).and_then(id_of)?;
+                Some(RecordKey::new(Target::new(parent.collection.clone(), key.scope().clone()), id))
+            })
+            .filter(|parent| parent != key)
+            .collect()
+    }
+
+    fn arrange(self, limit: usize) -> NextBatch {
+        let mut batch = NextBatch::default();
+        let mut placed = BTreeSet::new();
+        let children_of = self.pending_children();
+        let mut order = Vec::new();
+        for state in &self.candidates {
+            self.place(state, &children_of, &mut placed, &mut order);
+        }
+        for key in order {
+            let Some(state) = self.known.get(key) else { continue };
+            let Some(op) = state.ops.first() else { continue };
+            match &op.state {
+                OpState::Parked(_) => batch.park.push(state.clone()),
+                OpState::Queued | OpState::InDoubt => match self.obstacle(state) {
+                    Obstacle::None => batch.send.push(state.clone()),
+                    Obstacle::Parked(by) if op.state == OpState::Queued => batch.block.push((state.clone(), by)),
+                    Obstacle::Parked(_) | Obstacle::Later => {}
+                },
+                OpState::Deferred | OpState::Blocked { .. } => {}
+            }
+        }
+        self.cut(&mut batch, limit);
+        batch
+    }
+
+    /// What is pending of the children of each record that is to be deleted.
+    fn pending_children(&self) -> BTreeMap<RecordKey, Vec<RecordKey>> {
+        let deleted: BTreeSet<&RecordKey> = self
+            .candidates
+            .iter()
+            .filter(|state| state.ops.first().is_some_and(|op| op.kind == OpKind::Delete))
+            .map(|state| &state.key)
+            .collect();
+        let mut children: BTreeMap<RecordKey, Vec<RecordKey>> = BTreeMap::new();
+        if deleted.is_empty() {
+            return children;
+        }
+        for state in &self.candidates {
+            for parent in self.named_by(&state.key, state.base.payload()) {
+                if deleted.contains(&parent) {
+                    children.entry(parent).or_default().push(state.key.clone());
+                }
+            }
+        }
+        children
+    }
+
+    /// Puts a record into the order after everything it must follow. A cycle is cut where it closes.
+    fn place<'s>(
+        &'s self,
+        state: &'s RecordState,
+        children_of: &BTreeMap<RecordKey, Vec<RecordKey>>,
+        placed: &mut BTreeSet<&'s RecordKey>,
+        order: &mut Vec<&'s RecordKey>,
+    ) {
+        if !placed.insert(&state.key) {
+            return;
+        }
+        let before = self.parents(state).into_iter().chain(children_of.get(&state.key).into_iter().flatten().cloned());
+        for key in before {
+            if let Some(other) = self.known.get(&key).filter(|other| self.is_due(other)) {
+                self.place(other, children_of, placed, order);
+            }
+        }
+        order.push(&state.key);
+    }
+
+    fn is_due(&self, state: &RecordState) -> bool {
+        state.ops.first().is_some_and(|op| op.state.kind().is_active() && op.next_attempt_at <= self.now)
+    }
+
+    /// Whether a parent that is still to be created stands in the way.
+    fn obstacle(&self, state: &RecordState) -> Obstacle {
+        for parent in self.parents(state) {
+            let Some(parent) = self.known.get(&parent).filter(|parent| !parent.base.is_live()) else { continue };
+            let Some(op) = parent.ops.first().filter(|op| op.kind == OpKind::Create) else { continue };
+            match &op.state {
+                OpState::Parked(_) | OpState::Deferred => return Obstacle::Parked(op.op_id),
+                OpState::Blocked { by } => return Obstacle::Parked(*by),
+                OpState::Queued | OpState::InDoubt if !self.is_due(parent) => return Obstacle::Later,
+                OpState::Queued | OpState::InDoubt => {}
+            }
+        }
+        Obstacle::None
+    }
+
+    /// Cuts the batch to its limit, without cutting through a write batch.
+    fn cut(&self, batch: &mut NextBatch, limit: usize) {
+        let group_of = |state: &RecordState| state.ops.first().and_then(|op| op.group);
+        if !self.inner.capabilities.atomic_batch {
+            batch.send.truncate(limit);
+            return;
+        }
+        match batch.send.first().and_then(group_of) {
+            Some(group) => {
+                batch.send.retain(|state| group_of(state) == Some(group));
+                let fits = batch.send.len() <= limit;
+                batch.atomic = fits && batch.send.len() > 1;
+                batch.send.truncate(limit);
+            }
+            None => {
+                let singles = batch.send.iter().take_while(|state| group_of(state).is_none()).count();
+                batch.send.truncate(singles.min(limit));
+            }
+        }
+    }
+}
+
+enum Obstacle {
+    None,
+    Parked(OpId),
+    Later,
+}
+
+/// The members of a batch that `state` names as parents.
+pub(crate) fn parents_in_batch<'s>(
+    inner: &Inner,
+    state: &RecordState,
+    batch: &'s [RecordState],
+) -> Vec<&'s RecordState> {
+    let arranger = Arranger { inner, now: inner.now(), candidates: Vec::new(), known: BTreeMap::new() };
+    let parents = arranger.parents(state);
+    batch.iter().filter(|other| parents.contains(&other.key)).collect()
+}

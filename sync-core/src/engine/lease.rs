@@ -1,0 +1,73 @@
+//! The lease of one scope during one synchronization.
+
+use std::time::Duration;
+
+use super::Inner;
+use crate::{
+    change_set::Fence,
+    engine::status::Activity,
+    error::{ErrorKind, Result, SyncError},
+    scope::SyncScope,
+    store::LeaseAnswer,
+    time::Timestamp,
+};
+
+/// Renewed early enough that a call to the remote never outlives it.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    name: String,
+    fence: Fence,
+    until: Timestamp,
+}
+
+impl Lease {
+    /// Takes the lease of `scope`, waiting for another holder as long as that one could hold it unrenewed.
+    pub(crate) async fn acquire(inner: &Inner, scope: &SyncScope) -> Result<Self> {
+        let name = format!("sync:{scope}");
+        let patience = inner.options.lease_time + inner.options.call_deadline;
+        let give_up = inner.effects.clock.monotonic() + patience;
+        loop {
+            let now = inner.now();
+            let time = inner.options.lease_time;
+            let held_until = match inner.store.acquire_lease(&name, inner.holder, now, time).await? {
+                LeaseAnswer::Granted(fence) => return Ok(Self { name, fence, until: now.plus(time) }),
+                LeaseAnswer::Held { until } => until,
+            };
+            if inner.effects.clock.monotonic() >= give_up || inner.is_stopped() {
+                let message = format!("another engine or process synchronizes it, until {held_until} or longer");
+                return Err(SyncError::new(ErrorKind::LeaseLost, message).with_scope(scope));
+            }
+            inner.set_activity(scope, Activity::WaitingForLease);
+            let pause = held_until.since(now).clamp(Duration::from_millis(10), Duration::from_millis(500));
+            inner.effects.timer.sleep(pause).await;
+        }
+    }
+
+    /// The fence to put into change sets.
+    pub(crate) fn fence(&self) -> Fence {
+        self.fence.clone()
+    }
+
+    /// Renews the lease if a call to the remote might outlive it.
+    pub(crate) async fn keep(&mut self, inner: &Inner) -> Result<()> {
+        let now = inner.now();
+        if self.until.since(now) > inner.options.call_deadline + Duration::from_secs(2) {
+            return Ok(());
+        }
+        let time = inner.options.lease_time;
+        match inner.store.acquire_lease(&self.name, inner.holder, now, time).await? {
+            LeaseAnswer::Granted(fence) if fence.token == self.fence.token => {
+                self.until = now.plus(time);
+                Ok(())
+            }
+            _ => Err(SyncError::new(ErrorKind::LeaseLost, "another engine or process took the scope over")),
+        }
+    }
+
+    /// Gives the lease back. If that fails, it runs out by itself.
+    pub(crate) async fn release(self, inner: &Inner) {
+        if let Err(error) = inner.store.release_lease(&self.fence).await {
+            tracing::warn!(lease = %self.name, %error, "the lease could not be given back; it will run out");
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! How much the local store keeps: size, age, clearing. Never touches a record with pending operations.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Inner, SyncEngine, SyncEvent, lease::Lease};
+use crate::{
+    change_set::{ChangeSet, CommitOutcome},
+    error::{ErrorKind, Result, SyncError},
+    id::RecordKey,
+    machine::{Transition, discard},
+    operation::PendingOp,
+    scope::{SyncScope, Target},
+    store::{EvictionQuery, Incomplete, OpQuery, TargetState},
+};
+
+const LIMITS: &str = "cache_limits";
+const CHUNK: u64 = 500;
+
+/// Limits of the local store. They are stored, and hold for every engine that opens the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CacheLimits {
+    /// About how many bytes records and operations may take together; `None` = no limit.
+    pub max_bytes: Option<u64>,
+    /// Records that have not changed here for so long are given up; `None` = never.
+    pub max_age: Option<Duration>,
+    /// Memory of deletes that is older than this is given up; `None` = never. A tombstone that is given up can
+    /// no longer keep a stale answer of the remote from bringing the record back.
+    pub tombstone_age: Option<Duration>,
+}
+
+impl CacheLimits {
+    /// Limits the size.
+    pub fn with_max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = Some(bytes);
+        self
+    }
+
+    /// Limits the age of records.
+    pub fn with_max_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age);
+        self
+    }
+
+    /// Limits the age of tombstones.
+    pub fn with_tombstone_age(mut self, age: Duration) -> Self {
+        self.tombstone_age = Some(age);
+        self
+    }
+}
+
+/// What was removed by clearing a scope.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Cleared {
+    /// How many confirmed records were removed; they come back with the next sync.
+    pub records: u64,
+    /// The pending operations that were discarded.
+    pub discarded: Vec<PendingOp>,
+}
+
+impl SyncEngine {
+    /// About how many bytes one collection of a scope, or everything, takes.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn approx_cache_size(&self, target: Option<&Target>) -> Result<u64> {
+        self.inner.store.approx_size(target).await
+    }
+
+    /// The limits in force.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn cache_limits(&self) -> Result<CacheLimits> {
+        match self.inner.store.load_setting(LIMITS).await? {
+            Some(text) => serde_json::from_str(&text).map_err(|error| SyncError::malformed(LIMITS, error)),
+            None => Ok(CacheLimits::default()),
+        }
+    }
+
+    /// Sets the limits and enforces them at once; see [`SyncEngine::enforce_cache_limits`].
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn set_cache_limits(&self, limits: &CacheLimits) -> Result<u64> {
+        let text = serde_json::to_string(limits).map_err(|error| SyncError::malformed(LIMITS, error))?;
+        let changes =
+            ChangeSet { settings: vec![(LIMITS.to_owned(), Some(text))], ..ChangeSet::at(self.inner.now()) };
+        self.inner.store.commit(changes).await?;
+        self.enforce_cache_limits().await
+    }
+
+    /// Gives up records until the limits hold, longest unchanged first. Records with pending operations stay,
+    /// so the size can remain above the limit. A collection that lost live records is marked as incomplete, and
+    /// the next read that asks the remote fills it again. Returns how many live records were given up.
+    ///
+    /// # Errors
+    /// The store's; `LeaseLost` if a synchronization does not end.
+    pub async fn enforce_cache_limits(&self) -> Result<u64> {
+        let limits = self.cache_limits().await?;
+        let inner = &self.inner;
+        let now = inner.now();
+        let older_than = |age: Duration| now.plus_micros(-i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
+        let all = EvictionQuery { target: None, tombstones: true, touched_before: None, limit: CHUNK };
+        if let Some(age) = limits.tombstone_age {
+            inner.evict(&EvictionQuery { touched_before: Some(older_than(age)), ..all.clone() }, u64::MAX).await?;
+        }
+        let mut evicted = 0;
+        if let Some(age) = limits.max_age {
+            let old = EvictionQuery { tombstones: false, touched_before: Some(older_than(age)), ..all.clone() };
+            evicted += inner.evict(&old, u64::MAX).await?;
+        }
+        if let Some(max) = limits.max_bytes {
+            let size = inner.store.approx_size(None).await?;
+            if size > max {
+                inner.evict(&all, size - max).await?;
+            }
+            let size = inner.store.approx_size(None).await?;
+            if size > max {
+                evicted += inner.evict(&EvictionQuery { tombstones: false, ..all }, size - max).await?;
+            }
+        }
+        Ok(evicted)
+    }
+
+    /// Removes everything of a scope from the local store. It comes back with the next sync.
+    ///
+    /// Refuses while operations are pending, unless `discard_pending`; then they are given up and returned.
+    ///
+    /// # Errors
+    /// `PendingOps` with their number; the store's; `LeaseLost` if a synchronization does not end.
+    pub async fn clear(&self, scope: &SyncScope, discard_pending: bool) -> Result<Cleared> {
+        self.inner.check_running()?;
+        let (inner, scope) = (Arc::clone(&self.inner), scope.clone());
+        // A task of its own: a dropped call must not leave the lease behind.
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.inner.effects.spawner.spawn(Box::pin(async move {
+            let _ = sender.send(inner.clear(&scope, discard_pending).await);
+        }));
+        receiver.await.unwrap_or_else(|_| Err(SyncError::new(ErrorKind::Stopped, "the engine was stopped")))
+    }
+}
+
+impl Inner {
+    async fn clear(&self, scope: &SyncScope, discard_pending: bool) -> Result<Cleared> {
+        let lease = Lease::acquire(self, scope).await?;
+        let result = self.clear_leased(scope, discard_pending, &lease).await;
+        lease.release(self).await;
+        result.map_err(|error| error.with_operation("clear").with_scope(scope))
+    }
+
+    async fn clear_leased(&self, scope: &SyncScope, discard_pending: bool, lease: &Lease) -> Result<Cleared> {
+        let mut cleared = Cleared::default();
+        let pending = OpQuery { scope: Some(scope.clone()), ..OpQuery::default() };
+        let count = self.store.count_ops(Some(scope)).await?.total();
+        if count > 0 && !discard_pending {
+            let message =
+                format!("{count} operations are pending; synchronize or export them first, or discard them explicitly");
+            return Err(SyncError::new(ErrorKind::PendingOps, message));
+        }
+        let mut keys: Vec<RecordKey> = self.store.load_ops(&pending).await?.into_iter().map(|op| op.key).collect();
+        keys.sort();
+        keys.dedup();
+        for chunk in keys.chunks(CHUNK as usize) {
+            loop {
+                let states = self.store.load_records(chunk).await?;
+                let mut changes = ChangeSet { fence: Some(lease.fence()), ..ChangeSet::at(self.now()) };
+                for state in &states {
+                    Transition::new(state.clone(), discard(state)).add_to(&mut changes);
+                }
+                if self.store.commit(changes).await? == CommitOutcome::Committed {
+                    for state in states {
+                        self.close_conflicts(&state).await?;
+                        cleared.discarded.extend(state.ops);
+                    }
+                    break;
+                }
+            }
+        }
+        for target in self.targets(scope) {
+            cleared.records += self.clear_target(&target, lease).await?;
+        }
+        Ok(cleared)
+    }
+
+    async fn clear_target(&self, target: &Target, lease: &Lease) -> Result<u64> {
+        // First the mark that the collection is not complete: a crash in between must not hide what is missing.
+        let state = TargetState { incomplete: Some(Incomplete::Cleared), ..TargetState::new(target.clone()) };
+        let changes =
+            ChangeSet { fence: Some(lease.fence()), targets: vec![state], ..ChangeSet::at(self.now()) };
+        self.store.commit(changes).await?;
+        let mut removed = 0;
+        for tombstones in [false, true] {
+            let query =
+                EvictionQuery { target: Some(target.clone()), tombstones, touched_before: None, limit: CHUNK };
+            loop {
+                let found = self.store.load_eviction_candidates(&query).await?;
+                if found.is_empty() {
+                    break;
+                }
+                let removals: Vec<_> = found.into_iter().map(|candidate| candidate.key).collect();
+                let count = removals.len() as u64;
+                let changes = ChangeSet { fence: Some(lease.fence()), removals, ..ChangeSet::at(self.now()) };
+                if self.store.commit(changes).await? == CommitOutcome::Committed && !tombstones {
+                    removed += count;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Gives up candidates until about `bytes` are free or none is left. Returns how many.
+    async fn evict(&self, query: &EvictionQuery, bytes: u64) -> Result<u64> {
+        let (mut freed, mut evicted) = (0_u64, 0);
+        while freed < bytes {
+            let found = self.store.load_eviction_candidates(query).await?;
+            let Some(first) = found.first() else { return Ok(evicted) };
+            // One collection at a time, under the lease of its scope: a pull must not write over the mark.
+            let target = first.key.target.clone();
+            let mut chosen = Vec::new();
+            for candidate in found.into_iter().filter(|candidate| candidate.key.target == target) {
+                if freed >= bytes {
+                    break;
+                }
+                freed += candidate.bytes.max(1);
+                chosen.push(candidate.key);
+            }
+            let count = chosen.len() as u64;
+            if self.evict_chosen(&target, chosen, query.tombstones).await? == CommitOutcome::Committed {
+                evicted += count;
+                if !query.tombstones {
+                    self.emit(SyncEvent::Evicted { target, records: count });
+                }
+            }
+        }
+        Ok(evicted)
+    }
+
+    async fn evict_chosen(
+        &self,
+        target: &Target,
+        removals: Vec<RecordKey>,
+        tombstones: bool,
+    ) -> Result<CommitOutcome> {
+        let lease = Lease::acquire(self, &target.scope).await?;
+        let mut changes = ChangeSet { fence: Some(lease.fence()), removals, ..ChangeSet::at(self.now()) };
+        let result = async {
+            if !tombstones {
+                let state = self.store.load_target(target).await?;
+                // From nothing: what was evicted is older than the sync point and would not be sent again.
+                changes.targets.push(TargetState {
+                    sync_point: None,
+                    incomplete: Some(Incomplete::Evicted),
+                    pulled_at: None,
+                    ..state
+                });
+            }
+            self.store.commit(changes).await
+        }
+        .await;
+        lease.release(self).await;
+        result
+    }
+}

@@ -1,0 +1,272 @@
+//! The pull half of a synchronization.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::{Activity, SyncEvent, apply::{Pulled, RawChanges}, run::Run};
+use crate::{
+    capability::Capabilities,
+    change_set::{ChangeSet, CommitOutcome},
+    delta::{Delta, DeltaKind, RemoteState},
+    error::{ErrorKind, Result, SyncError},
+    id::RecordId,
+    machine::Transition,
+    operation::{OpState, ParkReason},
+    remote::PullRequest,
+    scope::Target,
+    store::{Incomplete, OpQuery, Pass, TargetState},
+    time::Timestamp,
+};
+
+/// How often one collection is begun anew within one sync before the remote is taken to be broken.
+const MAX_RESYNCS: u32 = 3;
+
+/// How often all collections are asked again until none of them has news.
+const MAX_ROUNDS: u32 = 4;
+
+/// Pages that wait to be committed together.
+#[derive(Debug, Default)]
+struct Pending {
+    pages: Vec<RawChanges>,
+    changes: usize,
+}
+
+impl Run<'_> {
+    /// Fetches what changed, page by page, and commits it: several pages, and if they fit all collections of the
+    /// scope, in one transaction.
+    ///
+    /// When several collections have news, they are asked again until none has. What is then committed together
+    /// is one consistent cut of a remote that applies write batches as a whole.
+    pub(crate) async fn pull(&mut self) -> Result<()> {
+        let mut pending = Pending::default();
+        let wants_cut = self.targets.len() > 1 && self.inner.capabilities.atomic_batch;
+        for _ in 0..MAX_ROUNDS {
+            let mut news = false;
+            for target in self.targets.clone() {
+                news |= self.pull_target(&target, &mut pending).await?;
+            }
+            if !(news && wants_cut) {
+                break;
+            }
+        }
+        self.commit_pages(pending).await?;
+        self.finish_pull().await
+    }
+
+    /// Fetches the pages of one collection. Returns whether there were changes.
+    async fn pull_target(&mut self, target: &Target, pending: &mut Pending) -> Result<bool> {
+        let mut resyncs = 0;
+        let mut news = false;
+        loop {
+            match self.pull_page(target).await {
+                Ok(page) => {
+                    news |= !page.changes.is_empty();
+                    let more = page.has_more;
+                    if page.wants_sweep {
+                        self.state(target).swept_at = None;
+                    }
+                    self.accept(target, page, pending).await?;
+                    if !more {
+                        return Ok(news);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::ResyncRequired && resyncs < MAX_RESYNCS => {
+                    resyncs += 1;
+                    self.commit_pages(std::mem::take(pending)).await?;
+                    self.begin_resync(target, error.message()).await?;
+                }
+                Err(error) if error.kind() == ErrorKind::ScopeRevoked => {
+                    self.scope_revoked().await?;
+                    return Err(error);
+                }
+                Err(error) => {
+                    // What came before the failure is good, and need not be fetched again.
+                    self.commit_pages(std::mem::take(pending)).await?;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn pull_page(&mut self, target: &Target) -> Result<Delta> {
+        let limit = Capabilities::within(self.inner.capabilities.max_page, self.inner.options.page_size);
+        let state = self.state(target);
+        let request = PullRequest {
+            target: target.clone(),
+            since: state.sync_point.clone(),
+            page_size: limit,
+            // Only a target that was never pulled holds no record and remembers no tombstone.
+            holds_nothing: state.sync_point.is_none() && state.generation == 0,
+        };
+        let holds_nothing = request.holds_nothing && self.report.pushed == 0 && !self.has_pending(target).await?;
+        let request = PullRequest { holds_nothing, ..request };
+        let remote = Arc::clone(&self.inner.remote);
+        let page = self.call("pull", async move { remote.pull(request).await }).await?;
+        self.inner.learn_server_time(page.server_time);
+        Ok(page)
+    }
+
+    async fn has_pending(&self, target: &Target) -> Result<bool> {
+        let query = OpQuery { target: Some(target.clone()), limit: Some(1), ..OpQuery::default() };
+        Ok(!self.inner.store.load_ops(&query).await?.is_empty())
+    }
+
+    /// Takes a page: the state moves on in memory now, and in the store with the commit of the page.
+    async fn accept(&mut self, target: &Target, page: Delta, pending: &mut Pending) -> Result<()> {
+        let received = self.report.pulled + pending.changes as u64;
+        self.inner.set_activity(self.scope, Activity::Pulling { received });
+        let state = self.state(target);
+        if page.kind == DeltaKind::Snapshot && state.pass.is_none() {
+            state.generation += 1;
+            state.pass = Some(Pass::Resync);
+        }
+        state.sync_point = Some(page.next.clone());
+        let Delta { changes, malformed, .. } = page;
+        pending.changes += changes.len() + malformed.len();
+        if !(changes.is_empty() && malformed.is_empty()) {
+            pending.pages.push(RawChanges { target: target.clone(), changes, malformed });
+        }
+        if pending.changes >= self.inner.options.commit_rows {
+            self.commit_pages(std::mem::take(pending)).await?;
+        }
+        Ok(())
+    }
+
+    /// Commits pages and the sync points they end at, as one transaction.
+    async fn commit_pages(&mut self, pending: Pending) -> Result<()> {
+        if pending.pages.is_empty() {
+            return Ok(());
+        }
+        let Pulled { pages, observed } = self.gather(pending.pages);
+        for stamp in observed {
+            self.inner.clock.observe(stamp, self.inner.now());
+        }
+        loop {
+            let mut changes = ChangeSet::at(self.inner.now());
+            let mut tally = Vec::new();
+            for page in &pages {
+                tally.push((page.target.clone(), self.apply(page, &mut changes).await?));
+            }
+            changes.targets =
+                pages.iter().filter_map(|page| self.states.get(&page.target.collection)).cloned().collect();
+            if self.commit(changes).await? == CommitOutcome::Committed {
+                for (target, applied) in tally {
+                    self.count_applied(&target, applied);
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    /// The passes over all collections came to their end. Pages without changes are stored here as well, by the
+    /// sync points they end at.
+    async fn finish_pull(&mut self) -> Result<()> {
+        for target in self.targets.clone() {
+            if self.state(&target).pass.is_some() {
+                self.remove_unseen(&target).await?;
+            }
+        }
+        let now = self.inner.now();
+        let as_of = now.plus_micros(self.inner.server_offset.load(Ordering::Relaxed));
+        for state in self.states.values_mut() {
+            state.pass = None;
+            state.incomplete = None;
+            state.pulled_at = Some(now);
+            state.as_of = Some(as_of);
+            state.failures = 0;
+            state.next_attempt_at = Timestamp::EPOCH;
+        }
+        let changes = ChangeSet { targets: self.states.values().cloned().collect(), ..ChangeSet::at(now) };
+        self.commit(changes).await.map(drop)
+    }
+
+    /// Begins to pull a collection again from nothing. Records stay; those that are not seen again are removed
+    /// at the end.
+    pub(crate) async fn begin_resync(&mut self, target: &Target, reason: &str) -> Result<()> {
+        self.inner.emit(SyncEvent::Resyncing { target: target.clone(), reason: reason.to_owned() });
+        self.report.resynced = true;
+        let state = self.state(target);
+        *state = TargetState {
+            sync_point: None,
+            generation: state.generation + 1,
+            pass: Some(Pass::Resync),
+            swept_at: None,
+            ..state.clone()
+        };
+        let changes = ChangeSet { targets: vec![state.clone()], ..ChangeSet::at(self.inner.now()) };
+        self.commit(changes).await.map(drop)
+    }
+
+    /// The remote has proved that this client may no longer see the scope: confirmed records leave, operations
+    /// are parked and kept.
+    pub(crate) async fn scope_revoked(&mut self) -> Result<()> {
+        self.inner.emit(SyncEvent::ScopeRevoked(self.scope.clone()));
+        for target in self.targets.clone() {
+            self.park_all(&target).await?;
+            let generation = self.state(&target).generation + 1;
+            loop {
+                let ids =
+                    self.inner.store.load_unmarked(&target, generation, None, self.inner.options.commit_rows as u64);
+                let ids: Vec<RecordId> = ids.await?;
+                if ids.is_empty() {
+                    break;
+                }
+                let mut changes = ChangeSet::at(self.inner.now());
+                changes.removals =
+                    ids.iter().map(|id| crate::RecordKey::new(target.clone(), id.clone())).collect();
+                self.report.swept += ids.len() as u64;
+                self.commit(changes).await?;
+            }
+            let state = self.state(&target);
+            *state = TargetState {
+                generation,
+                incomplete: Some(Incomplete::Cleared),
+                ..TargetState::new(target.clone())
+            };
+            let changes = ChangeSet { targets: vec![state.clone()], ..ChangeSet::at(self.inner.now()) };
+            self.commit(changes).await?;
+        }
+        Ok(())
+    }
+
+    async fn park_all(&mut self, target: &Target) -> Result<()> {
+        let query = OpQuery { target: Some(target.clone()), heads_only: true, ..OpQuery::default() };
+        for op in self.inner.store.load_ops(&query).await? {
+            if op.state == OpState::Parked(ParkReason::ScopeRevoked) {
+                continue;
+            }
+            loop {
+                let states = self.inner.store.load_records(std::slice::from_ref(&op.key)).await?;
+                let Some(state) = states.into_iter().next().filter(|state| state.is_pending()) else { break };
+                let mut after = state.clone();
+                for op in &mut after.ops {
+                    op.state = OpState::Parked(ParkReason::ScopeRevoked);
+                }
+                after.base = RemoteState::Missing;
+                let mut changes = ChangeSet::at(self.inner.now());
+                Transition::new(state, after.clone()).add_to(&mut changes);
+                if self.commit(changes).await? == CommitOutcome::Committed {
+                    after.ops.iter().for_each(|op| self.tell_parked(op));
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The states of records at the remote, for each id in order.
+    pub(crate) async fn get(&mut self, target: &Target, ids: &[RecordId]) -> Result<Vec<RemoteState>> {
+        let limit = Capabilities::within(self.inner.capabilities.max_page, self.inner.options.page_size) as usize;
+        let mut states = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(limit) {
+            let remote = Arc::clone(&self.inner.remote);
+            let (wanted, target) = (chunk.to_vec(), target.clone());
+            let found = self.call("get", async move { remote.get(&target, &wanted).await }).await?;
+            if found.len() != chunk.len() {
+                let message = format!("{} ids were asked for, {} states answered", chunk.len(), found.len());
+                return Err(SyncError::new(ErrorKind::Malformed, message).with_operation("get"));
+            }
+            states.extend(found);
+        }
+        Ok(states)
+    }
+}

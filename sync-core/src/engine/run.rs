@@ -1,0 +1,198 @@
+//! One synchronization of one scope, from lease to report.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Activity, Inner, SyncEvent, SyncReport, SyncRequest, lease::Lease};
+use crate::{
+    change_set::{ChangeSet, CommitOutcome},
+    error::{ErrorKind, Result, RetryClass, SyncError},
+    scope::{CollectionName, SyncScope, Target},
+    store::TargetState,
+    time::Timestamp,
+};
+
+/// What the steps of one synchronization share.
+pub(crate) struct Run<'a> {
+    pub(crate) inner: &'a Arc<Inner>,
+    pub(crate) scope: &'a SyncScope,
+    /// The targets of the scope, parents before children.
+    pub(crate) targets: Vec<Target>,
+    /// How far each of them is, as stored.
+    pub(crate) states: BTreeMap<CollectionName, TargetState>,
+    pub(crate) lease: Lease,
+    pub(crate) report: SyncReport,
+}
+
+pub(crate) async fn run(inner: &Arc<Inner>, scope: &SyncScope, request: &SyncRequest) -> Result<SyncReport> {
+    inner.emit(SyncEvent::Started(scope.clone()));
+    let result = leased(inner, scope, request).await.map_err(|error| error.with_scope(scope));
+    let now = inner.now();
+    inner.update_status(|status| {
+        let scope_status = status.scopes.entry(scope.key().clone()).or_default();
+        match &result {
+            Ok(_) => {
+                scope_status.activity = Activity::Idle;
+                scope_status.last_success = Some(now);
+                scope_status.last_error = None;
+            }
+            Err((error, until)) => {
+                scope_status.activity = if error.retry() == RetryClass::SignIn {
+                    Activity::NeedsSignIn
+                } else {
+                    until.map_or(Activity::Idle, |until| Activity::BackingOff { until })
+                };
+                scope_status.last_error = Some(error.clone());
+            }
+        }
+    });
+    if let Err(error) = inner.refresh_counts().await {
+        tracing::warn!(%scope, %error, "the status could not be counted");
+    }
+    match result {
+        Ok(report) => {
+            inner.emit(SyncEvent::Finished { scope: scope.clone(), report: Arc::new(report.clone()) });
+            Ok(report)
+        }
+        Err((error, _)) => {
+            inner.emit(SyncEvent::Failed { scope: scope.clone(), error: error.clone() });
+            Err(error)
+        }
+    }
+}
+
+/// An error, and when the next automatic attempt is due.
+type Failure = (SyncError, Option<Timestamp>);
+
+trait WithScope {
+    fn with_scope(self, scope: &SyncScope) -> Self;
+}
+
+impl WithScope for Failure {
+    fn with_scope(self, scope: &SyncScope) -> Self {
+        (self.0.with_scope(scope), self.1)
+    }
+}
+
+async fn leased(inner: &Arc<Inner>, scope: &SyncScope, request: &SyncRequest) -> Result<SyncReport, Failure> {
+    let started = inner.effects.clock.monotonic();
+    let lease = Lease::acquire(inner, scope).await.map_err(|error| (error, None))?;
+    let targets = inner.targets(scope);
+    let mut run =
+        Run { inner, scope, targets, states: BTreeMap::new(), lease, report: SyncReport::default() };
+    let result = run.steps(request).await;
+    let until = run.remember(result.as_ref().err()).await;
+    let Run { lease, mut report, .. } = run;
+    lease.release(inner).await;
+    report.duration = inner.effects.clock.monotonic().saturating_sub(started);
+    result.map(|()| report).map_err(|error| (error, until))
+}
+
+impl Run<'_> {
+    async fn steps(&mut self, request: &SyncRequest) -> Result<()> {
+        for target in &self.targets {
+            let state = self.inner.store.load_target(target).await?;
+            self.states.insert(target.collection.clone(), state);
+        }
+        // A remote that cannot refuse a write on an outdated base is pulled first, so that conflicts are found
+        // here; the push then reads each record once more.
+        let pull_first = request.push && request.pull && !self.inner.capabilities.conditional_write;
+        if request.full_resync {
+            for target in self.targets.clone() {
+                self.begin_resync(&target, "a full resync was asked for").await?;
+            }
+        }
+        if pull_first {
+            self.pull().await?;
+        }
+        if request.push {
+            self.push().await?;
+        }
+        if request.pull {
+            self.pull().await?;
+            self.sweep_where_due(request.sweep).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn state(&mut self, target: &Target) -> &mut TargetState {
+        self.states.entry(target.collection.clone()).or_insert_with(|| TargetState::new(target.clone()))
+    }
+
+    /// Commits under the lease, with the clock.
+    pub(crate) async fn commit(&mut self, mut changes: ChangeSet) -> Result<CommitOutcome> {
+        self.inner.check_running()?;
+        self.lease.keep(self.inner).await?;
+        changes.fence = Some(self.lease.fence());
+        changes.clock = Some(self.inner.clock.latest());
+        self.inner.store.commit(changes).await
+    }
+
+    /// Calls the remote within the deadline, under the lease.
+    pub(crate) async fn call<T, F>(&mut self, operation: &'static str, call: F) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        self.inner.check_running()?;
+        self.lease.keep(self.inner).await?;
+        self.report.requests += 1;
+        let deadline = self.inner.options.call_deadline;
+        let answer = self.inner.effects.within(deadline, call).await.unwrap_or_else(|| {
+            Err(SyncError::new(ErrorKind::Timeout, format!("no answer within {deadline:?}")))
+        });
+        answer.map_err(|error| error.with_operation(operation).with_adapter(self.inner.remote.name()))
+    }
+
+    /// Stores the success or failure of this run, so that the pause after it survives a restart. Returns when
+    /// the next automatic attempt is due after a failure.
+    async fn remember(&mut self, error: Option<&SyncError>) -> Option<Timestamp> {
+        let now = self.inner.now();
+        let failures = match error {
+            None => 0,
+            Some(_) => self.states.values().map(|state| state.failures).max().unwrap_or(0).saturating_add(1),
+        };
+        let due = match error.map(SyncError::retry) {
+            None => Timestamp::EPOCH,
+            Some(RetryClass::After(pause)) => now.plus(pause.max(self.inner.pause_after(failures))),
+            Some(_) => now.plus(self.inner.pause_after(failures)),
+        };
+        let changed: Vec<_> = self
+            .states
+            .values_mut()
+            .filter(|state| state.failures != failures || error.is_some())
+            .map(|state| {
+                state.failures = failures;
+                state.next_attempt_at = due;
+                state.clone()
+            })
+            .collect();
+        if !changed.is_empty() {
+            let changes = ChangeSet { targets: changed, ..ChangeSet::at(now) };
+            if let Err(error) = self.commit(changes).await {
+                tracing::warn!(scope = %self.scope, %error, "the outcome of a sync could not be stored");
+            }
+        }
+        error.map(|_| due)
+    }
+}
+
+/// Merges records that a search found, under the lease of their scope.
+pub(crate) async fn merge_hits(
+    inner: &Arc<Inner>,
+    target: &Target,
+    hits: BTreeMap<crate::RecordId, crate::RemoteState>,
+) -> Result<()> {
+    let lease = Lease::acquire(inner, &target.scope).await?;
+    let stored = inner.store.load_target(target).await?;
+    let mut run = Run {
+        inner,
+        scope: &target.scope,
+        targets: vec![target.clone()],
+        states: [(target.collection.clone(), stored)].into(),
+        lease,
+        report: SyncReport::default(),
+    };
+    let result = run.apply_states(target, hits).await;
+    let Run { lease, .. } = run;
+    lease.release(inner).await;
+    result
+}

@@ -1,0 +1,199 @@
+//! Finding what a cursor cannot tell: comparing ids with the remote, and removing what is gone.
+//!
+//! Absence from a list is never taken for a delete by itself: every candidate is read once more, by id.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Activity,
+    apply::{ChangePage, RawChanges},
+    run::Run,
+};
+use crate::{
+    change_set::{ChangeSet, CommitOutcome},
+    delta::{RemoteChange, RemoteState, RemoteVersion, Tombstone},
+    error::Result,
+    id::{RecordId, RecordKey},
+    operation::OpStateKind,
+    record_state::RecordSummary,
+    scope::Target,
+    store::OpQuery,
+};
+
+impl Run<'_> {
+    /// Sweeps the collections that are due for it, or all that can be if `asked_for`.
+    pub(crate) async fn sweep_where_due(&mut self, asked_for: bool) -> Result<()> {
+        let capabilities = self.inner.capabilities;
+        if !capabilities.id_list {
+            return Ok(());
+        }
+        let now = self.inner.now();
+        for target in self.targets.clone() {
+            let swept_at = self.state(&target).swept_at;
+            let due = swept_at.is_none_or(|at| now.since(at) >= self.inner.options.sweep_interval);
+            if asked_for || (capabilities.needs_sweep() && due) {
+                self.sweep_target(&target).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn sweep_target(&mut self, target: &Target) -> Result<()> {
+        let state = self.state(target);
+        state.generation += 1;
+        let changes = ChangeSet { targets: vec![state.clone()], ..ChangeSet::at(self.inner.now()) };
+        self.commit(changes).await?;
+        let limit = crate::Capabilities::within(self.inner.capabilities.max_page, self.inner.options.page_size);
+        let mut after: Option<String> = None;
+        let mut compared = 0;
+        loop {
+            self.inner.set_activity(self.scope, Activity::Sweeping { compared });
+            let remote = Arc::clone(&self.inner.remote);
+            let (of, from) = (target.clone(), after.clone());
+            let page = self
+                .call("list_ids", async move { remote.list_ids(&of, from.as_deref(), limit).await })
+                .await?;
+            compared += page.ids.len() as u64;
+            self.compare(target, page.ids).await?;
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        self.confirm_unseen(target).await?;
+        let now = self.inner.now();
+        let state = self.state(target);
+        state.swept_at = Some(now);
+        let changes = ChangeSet { targets: vec![state.clone()], ..ChangeSet::at(now) };
+        self.commit(changes).await.map(drop)
+    }
+
+    /// Marks what is here as the remote lists it, and fetches what is not.
+    async fn compare(&mut self, target: &Target, listed: Vec<(RecordId, Option<RemoteVersion>)>) -> Result<()> {
+        let ids: Vec<RecordId> = listed.iter().map(|(id, _)| id.clone()).collect();
+        let stored: BTreeMap<RecordId, RecordSummary> = self
+            .inner
+            .store
+            .load_summaries(target, &ids)
+            .await?
+            .into_iter()
+            .map(|summary| (summary.id.clone(), summary))
+            .collect();
+        let (mut same, mut differing) = (Vec::new(), Vec::new());
+        for (id, version) in listed {
+            let here = stored.get(&id).is_some_and(|stored| {
+                stored.live && (version.is_none() || stored.version == version)
+            });
+            if here { same.push(id) } else { differing.push(id) }
+        }
+        let mark = self.state(target).generation;
+        let changes = ChangeSet { marks: vec![(target.clone(), same, mark)], ..ChangeSet::at(self.inner.now()) };
+        self.commit(changes).await?;
+        self.fetch(target, differing).await
+    }
+
+    /// Reads records at the remote and applies their states.
+    async fn fetch(&mut self, target: &Target, ids: Vec<RecordId>) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let states = self.get(target, &ids).await?;
+        self.apply_states(target, ids.into_iter().zip(states).collect()).await
+    }
+
+    /// Applies states that were read by id.
+    pub(crate) async fn apply_states(
+        &mut self,
+        target: &Target,
+        states: BTreeMap<RecordId, RemoteState>,
+    ) -> Result<()> {
+        let changes = states.into_iter().map(|(id, state)| RemoteChange { id, state }).collect();
+        let pulled = self.gather(vec![RawChanges { target: target.clone(), changes, malformed: Vec::new() }]);
+        for stamp in pulled.observed {
+            self.inner.clock.observe(stamp, self.inner.now());
+        }
+        for page in pulled.pages {
+            self.apply_page(&page).await?;
+        }
+        Ok(())
+    }
+
+    async fn apply_page(&mut self, page: &ChangePage) -> Result<()> {
+        loop {
+            let mut changes = ChangeSet::at(self.inner.now());
+            let applied = self.apply(page, &mut changes).await?;
+            if changes.is_empty() || self.commit(changes).await? == CommitOutcome::Committed {
+                self.count_applied(&page.target, applied);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads every record that the list did not have once more, and believes what that says.
+    async fn confirm_unseen(&mut self, target: &Target) -> Result<()> {
+        let generation = self.state(target).generation;
+        let mut unseen = self.pending_unseen(target, generation).await?;
+        let mut after: Option<RecordId> = None;
+        loop {
+            let limit = u64::from(self.inner.options.page_size);
+            let page = self.inner.store.load_unmarked(target, generation, after.as_ref(), limit).await?;
+            after = page.last().cloned();
+            unseen.extend(page);
+            if unseen.is_empty() {
+                return Ok(());
+            }
+            let ids = std::mem::take(&mut unseen);
+            let states = self.get(target, &ids).await?;
+            self.report.swept += states.iter().filter(|state| !state.is_live()).count() as u64;
+            self.apply_states(target, ids.into_iter().zip(states).collect()).await?;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Records with pending operations that were live at the remote and were not seen in this pass.
+    async fn pending_unseen(&self, target: &Target, generation: u64) -> Result<Vec<RecordId>> {
+        let query = OpQuery {
+            target: Some(target.clone()),
+            states: vec![OpStateKind::Queued, OpStateKind::InDoubt, OpStateKind::Parked, OpStateKind::Deferred],
+            heads_only: true,
+            ..OpQuery::default()
+        };
+        let keys: Vec<RecordKey> = self.inner.store.load_ops(&query).await?.into_iter().map(|op| op.key).collect();
+        let mut unseen = Vec::new();
+        for chunk in keys.chunks(self.inner.options.page_size as usize) {
+            let states = self.inner.store.load_records(chunk).await?;
+            unseen.extend(
+                states.into_iter().filter(|s| s.base.is_live() && s.mark < generation).map(|s| s.key.id),
+            );
+        }
+        Ok(unseen)
+    }
+
+    /// The end of a pass over everything: what was in none of its pages is not in the scope any more. Where the
+    /// remote can list ids, it is asked about each of them first.
+    pub(crate) async fn remove_unseen(&mut self, target: &Target) -> Result<()> {
+        if self.inner.capabilities.id_list {
+            return self.confirm_unseen(target).await;
+        }
+        let generation = self.state(target).generation;
+        let gone = RemoteState::Deleted(Tombstone::default());
+        let pending = self.pending_unseen(target, generation).await?;
+        self.apply_states(target, pending.into_iter().map(|id| (id, gone.clone())).collect()).await?;
+        loop {
+            let limit = self.inner.options.commit_rows as u64;
+            let ids = self.inner.store.load_unmarked(target, generation, None, limit).await?;
+            if ids.is_empty() {
+                return Ok(());
+            }
+            let mut changes = ChangeSet::at(self.inner.now());
+            changes.removals = ids.iter().map(|id| RecordKey::new(target.clone(), id.clone())).collect();
+            // A record that was written meanwhile is left out of the next list.
+            if self.commit(changes).await? == CommitOutcome::Committed {
+                self.report.swept += ids.len() as u64;
+                self.report.deleted += ids.len() as u64;
+            }
+        }
+    }
+}

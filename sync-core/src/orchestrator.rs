@@ -1,0 +1,331 @@
+//! Typed access to the records of one type.
+
+use std::{collections::BTreeSet, fmt, marker::PhantomData, sync::Arc};
+
+use futures::stream::{BoxStream, StreamExt};
+
+use crate::{
+    engine::{BackgroundOptions, BackgroundSync, Explanation, RawAnswer, SyncEngine, SyncReport, Write, Written},
+    error::{ErrorKind, Result, SyncError},
+    id::{IdText, RecordId, RecordKey},
+    policy::{CachePolicy, ReadAnswer, ReadOptions, Undecodable},
+    query::{Filter, QuerySpec},
+    record::SyncRecord,
+    remote::RemoteStore,
+    resolve::{ConflictResolver, LastWriteWins},
+    scope::{CollectionName, SyncScope, Target},
+    store::LocalStore,
+};
+
+/// Reads, writes and synchronizes records of one type: the engine's typed face.
+///
+/// A cheap handle on a [`SyncEngine`]; handles of several types can share one engine ([`SyncEngine::of`]), and
+/// then share its store, its remote and its transactions.
+pub struct SimpleSyncOrchestrator<T> {
+    engine: SyncEngine,
+    collection: CollectionName,
+    record: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for SimpleSyncOrchestrator<T> {
+    fn clone(&self) -> Self {
+        Self { engine: self.engine.clone(), collection: self.collection.clone(), record: PhantomData }
+    }
+}
+
+impl<T> fmt::Debug for SimpleSyncOrchestrator<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimpleSyncOrchestrator")
+            .field("collection", &self.collection)
+            .field("engine", &self.engine)
+            .finish()
+    }
+}
+
+impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
+    pub(crate) fn new(engine: SyncEngine, collection: CollectionName) -> Self {
+        Self { engine, collection, record: PhantomData }
+    }
+
+    /// An orchestrator for one record type with an engine of its own; the last write wins conflicts.
+    ///
+    /// # Errors
+    /// As [`crate::SyncEngineBuilder::build`].
+    pub async fn open(store: Arc<dyn LocalStore>, remote: Arc<dyn RemoteStore>) -> Result<Self> {
+        Self::open_with(store, remote, LastWriteWins).await
+    }
+
+    /// An orchestrator for one record type with an engine of its own and a conflict resolver.
+    ///
+    /// # Errors
+    /// As [`crate::SyncEngineBuilder::build`].
+    pub async fn open_with(
+        store: Arc<dyn LocalStore>,
+        remote: Arc<dyn RemoteStore>,
+        resolver: impl ConflictResolver,
+    ) -> Result<Self> {
+        SyncEngine::builder(store, remote).register_with::<T>(resolver).build().await?.of::<T>()
+    }
+
+    /// The engine behind this handle: queue, conflicts, status, events, limits.
+    pub fn engine(&self) -> &SyncEngine {
+        &self.engine
+    }
+
+    /// This record type within a scope.
+    pub fn target(&self, scope: &SyncScope) -> Target {
+        Target::new(self.collection.clone(), scope.clone())
+    }
+
+    fn key(&self, scope: &SyncScope, id: &T::Id) -> Result<RecordKey> {
+        Ok(RecordKey::new(self.target(scope), RecordId::new(id.to_text())?))
+    }
+
+    // --- writing ---
+
+    /// Adds a record, durably, and queues it for the remote.
+    ///
+    /// # Errors
+    /// `Invalid` on `id` if a record with this id is there; the store's. Nothing was changed then.
+    ///
+    /// # Cancel safety
+    /// A dropped call has added the record as a whole or not at all; [`Self::get`] tells which.
+    pub async fn enqueue_create(&self, scope: &SyncScope, record: &T) -> Result<Written> {
+        self.engine.write(Write::create(scope, record)?).await
+    }
+
+    /// Changes a record, durably, and queues what differs for the remote.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such record; the store's. Nothing was changed then.
+    ///
+    /// # Cancel safety
+    /// As [`Self::enqueue_create`].
+    pub async fn enqueue_update(&self, scope: &SyncScope, record: &T) -> Result<Written> {
+        self.engine.write(Write::update(scope, record)?).await
+    }
+
+    /// Deletes a record, durably, and queues the delete for the remote.
+    ///
+    /// # Errors
+    /// `NotFound` if the store knows nothing about such a record; the store's. Nothing was changed then.
+    ///
+    /// # Cancel safety
+    /// As [`Self::enqueue_create`].
+    pub async fn enqueue_delete(&self, scope: &SyncScope, id: &T::Id) -> Result<Written> {
+        self.engine.write(Write::delete::<T>(scope, id)?).await
+    }
+
+    /// Changes every record that the filter selects, in one transaction, and queues the changes. Returns how
+    /// many records were selected.
+    ///
+    /// # Errors
+    /// As [`Self::enqueue_update`]; `Invalid` if the filter is not well formed, or `change` changed an id.
+    ///
+    /// # Cancel safety
+    /// As [`Self::enqueue_create`], for all of them together.
+    pub async fn update_where(
+        &self,
+        scope: &SyncScope,
+        filter: Filter,
+        change: impl Fn(&mut T),
+    ) -> Result<u64> {
+        let selected = self.select(scope, filter).await?;
+        let mut writes = Vec::with_capacity(selected.len());
+        for mut record in selected {
+            let id = record.id();
+            change(&mut record);
+            if record.id() != id {
+                return Err(SyncError::invalid("id", format!("{id:?} was changed; an id stays for life")));
+            }
+            writes.push(Write::update(scope, &record)?);
+        }
+        let count = writes.len() as u64;
+        self.engine.write_batch(writes).await?;
+        Ok(count)
+    }
+
+    /// Deletes every record that the filter selects, in one transaction, and queues the deletes. Returns how
+    /// many there were.
+    ///
+    /// # Errors
+    /// As [`Self::enqueue_delete`]; `Invalid` if the filter is not well formed.
+    ///
+    /// # Cancel safety
+    /// As [`Self::update_where`].
+    pub async fn delete_where(&self, scope: &SyncScope, filter: Filter) -> Result<u64> {
+        let selected = self.select(scope, filter).await?;
+        let writes: Result<Vec<_>> =
+            selected.iter().map(|record| Write::delete::<T>(scope, &record.id())).collect();
+        let writes = writes?;
+        let count = writes.len() as u64;
+        self.engine.write_batch(writes).await?;
+        Ok(count)
+    }
+
+    async fn select(&self, scope: &SyncScope, filter: Filter) -> Result<Vec<T>> {
+        let spec = QuerySpec::new().filter(filter);
+        let answer = self.read_with(scope, &spec, CachePolicy::OfflineOnly).await?;
+        match answer.undecodable.into_iter().next() {
+            Some(undecodable) => Err(undecodable.error.with_operation("select")),
+            None => Ok(answer.items),
+        }
+    }
+
+    // --- reading ---
+
+    /// All records of a scope.
+    ///
+    /// # Errors
+    /// As [`Self::read_with`].
+    pub async fn read(&self, scope: &SyncScope, policy: CachePolicy) -> Result<ReadAnswer<T, T::Id>> {
+        self.read_with(scope, &QuerySpec::new(), policy).await
+    }
+
+    /// The records of a scope that a query selects.
+    ///
+    /// # Errors
+    /// `Invalid` if the query is not well formed; the store's errors; under `OnlineOnly`, what kept the remote
+    /// from answering.
+    pub async fn read_with(
+        &self,
+        scope: &SyncScope,
+        spec: &QuerySpec,
+        options: impl Into<ReadOptions>,
+    ) -> Result<ReadAnswer<T, T::Id>> {
+        let answer = self.engine.query(&self.target(scope), spec, &options.into()).await?;
+        typed(answer)
+    }
+
+    /// One record; `None` if it is not there.
+    ///
+    /// # Errors
+    /// As [`Self::read_with`]; `Malformed` if it is there and cannot be decoded.
+    pub async fn get(&self, scope: &SyncScope, id: &T::Id, options: impl Into<ReadOptions>) -> Result<Option<T>> {
+        let answer = self.engine.get(&self.key(scope, id)?, &options.into()).await?;
+        first(typed(answer)?)
+    }
+
+    /// The first record that a query selects; `None` if it selects none.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn first(
+        &self,
+        scope: &SyncScope,
+        spec: &QuerySpec,
+        options: impl Into<ReadOptions>,
+    ) -> Result<Option<T>> {
+        first(self.read_with(scope, &spec.clone().limit(1), options).await?)
+    }
+
+    /// How many records of a scope a filter selects; all if there is none.
+    ///
+    /// # Errors
+    /// As [`Self::read_with`].
+    pub async fn count(
+        &self,
+        scope: &SyncScope,
+        filter: Option<&Filter>,
+        options: impl Into<ReadOptions>,
+    ) -> Result<u64> {
+        self.engine.count(&self.target(scope), filter, &options.into()).await
+    }
+
+    /// The answer to a query now, and a new one whenever it changes. See [`SyncEngine::watch`].
+    pub fn watch(&self, scope: &SyncScope, spec: &QuerySpec) -> BoxStream<'static, Result<ReadAnswer<T, T::Id>>> {
+        self.engine.watch(&self.target(scope), spec).map(|answer| answer.and_then(typed)).boxed()
+    }
+
+    /// Everything that is known about one record.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn explain(&self, scope: &SyncScope, id: &T::Id) -> Result<Explanation> {
+        self.engine.explain(&self.key(scope, id)?).await
+    }
+
+    // --- synchronizing ---
+
+    /// Pushes and pulls the scope, with all record types of the engine. See [`SyncEngine::synchronize`].
+    ///
+    /// # Errors
+    /// As [`SyncEngine::synchronize`].
+    pub async fn synchronize(&self, scope: &SyncScope) -> Result<Arc<SyncReport>> {
+        self.engine.synchronize(scope).await
+    }
+
+    /// Pushes without pulling.
+    ///
+    /// # Errors
+    /// As [`SyncEngine::synchronize`].
+    pub async fn push_only(&self, scope: &SyncScope) -> Result<Arc<SyncReport>> {
+        self.engine.push_only(scope).await
+    }
+
+    /// Pulls without pushing.
+    ///
+    /// # Errors
+    /// As [`SyncEngine::synchronize`].
+    pub async fn pull_only(&self, scope: &SyncScope) -> Result<Arc<SyncReport>> {
+        self.engine.pull_only(scope).await
+    }
+
+    /// Pulls everything again and removes what the remote does not have any more.
+    ///
+    /// # Errors
+    /// As [`SyncEngine::synchronize`].
+    pub async fn full_resync(&self, scope: &SyncScope) -> Result<Arc<SyncReport>> {
+        self.engine.full_resync(scope).await
+    }
+
+    /// Keeps the scope in step in the background. See [`SyncEngine::start_background`].
+    ///
+    /// # Errors
+    /// `Stopped` if the engine was stopped.
+    pub fn start_background(&self, scope: &SyncScope, options: BackgroundOptions) -> Result<BackgroundSync> {
+        self.engine.start_background(scope, options)
+    }
+}
+
+fn typed<T: SyncRecord>(answer: RawAnswer) -> Result<ReadAnswer<T, T::Id>> {
+    let mut items = Vec::with_capacity(answer.records.len());
+    let mut pending = BTreeSet::new();
+    let mut undecodable = Vec::new();
+    for record in answer.records {
+        match record.payload.decode::<T>() {
+            Ok(item) => {
+                if record.pending {
+                    pending.insert(item.id());
+                }
+                items.push(item);
+            }
+            Err(error) => undecodable.push(Undecodable { id: typed_id::<T>(&record.id)?, error }),
+        }
+    }
+    for (id, error) in answer.undecodable {
+        undecodable.push(Undecodable { id: typed_id::<T>(&id)?, error });
+    }
+    Ok(ReadAnswer {
+        items,
+        pending,
+        as_of: answer.state.as_of,
+        incomplete: answer.state.incomplete,
+        freshness: answer.freshness,
+        undecodable,
+    })
+}
+
+fn typed_id<T: SyncRecord>(id: &RecordId) -> Result<T::Id> {
+    T::Id::from_text(id.as_str()).ok_or_else(|| {
+        let message = format!("the stored id {:?} is not an id of {}", id.as_str(), T::COLLECTION);
+        SyncError::new(ErrorKind::Malformed, message).with_field("id")
+    })
+}
+
+fn first<T, Id>(answer: ReadAnswer<T, Id>) -> Result<Option<T>> {
+    match (answer.items.into_iter().next(), answer.undecodable.into_iter().next()) {
+        (None, Some(undecodable)) => Err(undecodable.error),
+        (item, _) => Ok(item),
+    }
+}
