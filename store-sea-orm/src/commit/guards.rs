@@ -1,0 +1,270 @@
+//! What must hold for a change set to be written.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use sync_core::{ChangeSet, ErrorKind, OpChange, OpId, RecordKey, Result, SyncError};
+
+use super::{CHUNK, Numbers};
+use crate::{
+    dialect::Dialect,
+    driver::{Run, Transaction},
+    error::corrupt,
+    rows::revision,
+    sql::{Param, Sql},
+};
+
+/// What the guards say.
+pub(super) enum Verdict {
+    /// All hold. The database's change counter is as it was found.
+    Pass { counter: i64 },
+    /// These records changed since they were read.
+    Stale(Vec<RecordKey>),
+}
+
+/// One question to the database. Each answers with rows of two numbers and a text; no rows mean that all is well.
+enum Question<'a> {
+    /// Which of these records no longer have the revision that was read?
+    Revisions(&'a [(i64, &'a str, i64)]),
+    /// Which of these records of one target have operations?
+    Pending(i64, &'a [&'a str]),
+    /// Which of these places in the queue are empty?
+    Places(&'a [i64]),
+}
+
+// The kinds of answers.
+const COUNTER: i64 = 0;
+const FENCE: i64 = 1;
+const RECORD: i64 = 2;
+const PLACE: i64 = 3;
+
+/// Asks everything, in one statement unless the change set is large.
+pub(super) async fn check(
+    transaction: &Transaction,
+    numbers: &Numbers,
+    changes: &ChangeSet,
+) -> Result<Verdict> {
+    let subjects = Subjects::of(numbers, changes)?;
+    let mut questions = subjects.questions().into_iter().peekable();
+    let mut counter = 0;
+    let mut fence = None;
+    let mut stale = BTreeSet::new();
+    let mut first = true;
+    while first || questions.peek().is_some() {
+        let mut sql = Sql::new(transaction.dialect(), String::new());
+        if first {
+            ask_once(&mut sql, transaction, changes);
+        }
+        // Small questions share a statement, so that a usual commit asks once.
+        let mut rows = 0;
+        while let Some(question) = questions.next_if(|question| rows == 0 || rows + question.len() <= CHUNK) {
+            rows += question.len();
+            question.ask(&mut sql);
+        }
+        first = false;
+        for row in transaction.rows(sql).await? {
+            match row.int(0)? {
+                COUNTER => counter = row.int(1)?,
+                FENCE => fence = Some(row.count(1)?),
+                RECORD => {
+                    stale.extend(subjects.record(row.int(1)?, &row.text(2)?));
+                }
+                PLACE => stale.extend(subjects.place(row.int(1)?)),
+                other => return Err(corrupt(format!("{other} is no kind of answer"))),
+            }
+        }
+    }
+    if let Some(expected) = &changes.fence
+        && fence != Some(expected.token)
+    {
+        return Err(SyncError::new(
+            ErrorKind::LeaseLost,
+            format!(
+                "the lease {:?} was given back or taken over; take it again",
+                expected.lease
+            ),
+        ));
+    }
+    stale.extend(leftover_ops(transaction, numbers, changes).await?);
+    if stale.is_empty() {
+        Ok(Verdict::Pass {
+            counter: transaction.counter().unwrap_or(counter),
+        })
+    } else {
+        Ok(Verdict::Stale(stale.into_iter().collect()))
+    }
+}
+
+/// The questions that are asked in the first statement only.
+fn ask_once(sql: &mut Sql, transaction: &Transaction, changes: &ChangeSet) {
+    if transaction.dialect() == Dialect::Sqlite {
+        sql.push("SELECT 0, data_version, NULL FROM pragma_data_version");
+    } else {
+        let (integer, text) = (integer(sql.dialect()), text(sql.dialect()));
+        sql.push(&format!("SELECT 0, CAST(0 AS {integer}), CAST(NULL AS {text})"));
+    }
+    if let Some(fence) = &changes.fence {
+        sql.push(" UNION ALL SELECT 1, token, NULL FROM sync_leases WHERE holder IS NOT NULL AND name = ");
+        sql.bind(fence.lease.as_str());
+    }
+}
+
+fn integer(dialect: Dialect) -> &'static str {
+    if dialect == Dialect::MySql {
+        "SIGNED"
+    } else {
+        "BIGINT"
+    }
+}
+
+fn text(dialect: Dialect) -> &'static str {
+    if dialect == Dialect::MySql {
+        "BINARY"
+    } else {
+        "TEXT"
+    }
+}
+
+impl Question<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Revisions(rows) => rows.len(),
+            Self::Pending(_, ids) => ids.len(),
+            Self::Places(places) => places.len(),
+        }
+    }
+
+    fn ask(&self, sql: &mut Sql) {
+        sql.separate(" UNION ALL ");
+        match self {
+            Self::Revisions(rows) => {
+                sql.push("SELECT 2, k.target_id, k.id FROM ");
+                sql.table(
+                    "k",
+                    ["target_id", "id", "revision"],
+                    rows.iter().map(|(target, id, revision)| {
+                        [Param::from(*target), Param::from(*id), Param::from(*revision)]
+                    }),
+                );
+                sql.push(
+                    " LEFT JOIN sync_records r ON r.target_id = k.target_id AND r.id = k.id \
+                     WHERE COALESCE(r.revision, 0) <> k.revision",
+                );
+            }
+            Self::Pending(target, ids) => {
+                sql.push("SELECT 2, target_id, id FROM sync_ops WHERE target_id = ")
+                    .bind(*target);
+                sql.push(" AND id IN ").bind_list(ids.iter().copied());
+            }
+            Self::Places(places) => {
+                sql.push("SELECT 3, k.seq, NULL FROM ");
+                sql.table("k", ["seq"], places.iter().map(|place| [Param::from(*place)]));
+                sql.push(" LEFT JOIN sync_ops o ON o.seq = k.seq WHERE o.seq IS NULL");
+            }
+        }
+    }
+}
+
+/// What the questions are about, in the database's terms, and the way back to keys.
+struct Subjects<'a> {
+    keys: HashMap<(i64, &'a str), RecordKey>,
+    revisions: Vec<(i64, &'a str, i64)>,
+    confirmed: Vec<(i64, Vec<&'a str>)>,
+    places: Vec<i64>,
+    replaced: HashMap<i64, &'a RecordKey>,
+}
+
+impl<'a> Subjects<'a> {
+    fn of(numbers: &Numbers, changes: &'a ChangeSet) -> Result<Self> {
+        let mut subjects = Self {
+            keys: HashMap::new(),
+            revisions: Vec::new(),
+            confirmed: Vec::new(),
+            places: Vec::new(),
+            replaced: HashMap::new(),
+        };
+        let guards = changes.guards.iter().map(|(key, revision)| (key, *revision));
+        let written = changes
+            .records
+            .iter()
+            .map(|record| (&record.key, record.read_revision));
+        for (key, read_revision) in guards.chain(written) {
+            let number = numbers.of(&key.target)?;
+            subjects.keys.insert((number, key.id.as_str()), key.clone());
+            subjects
+                .revisions
+                .push((number, key.id.as_str(), revision(read_revision)?));
+        }
+        for page in &changes.confirmed {
+            let number = numbers.of(&page.target)?;
+            let ids: Vec<&str> = page.records.iter().map(|record| record.id.as_str()).collect();
+            subjects.confirmed.push((number, ids));
+            for record in &page.records {
+                let key = RecordKey::new(page.target.clone(), record.id.clone());
+                subjects.keys.insert((number, record.id.as_str()), key);
+            }
+        }
+        for op in &changes.ops {
+            if let OpChange::Replace(op) = op {
+                let seq = revision(op.seq)?;
+                subjects.places.push(seq);
+                subjects.replaced.insert(seq, &op.key);
+            }
+        }
+        Ok(subjects)
+    }
+
+    fn questions(&self) -> Vec<Question<'_>> {
+        let mut questions: Vec<_> = self.revisions.chunks(CHUNK).map(Question::Revisions).collect();
+        for (number, ids) in &self.confirmed {
+            questions.extend(ids.chunks(CHUNK).map(|ids| Question::Pending(*number, ids)));
+        }
+        questions.extend(self.places.chunks(CHUNK).map(Question::Places));
+        questions
+    }
+
+    fn record(&self, number: i64, id: &str) -> Option<RecordKey> {
+        self.keys.get(&(number, id)).cloned()
+    }
+
+    fn place(&self, seq: i64) -> Option<RecordKey> {
+        self.replaced.get(&seq).map(|key| (*key).clone())
+    }
+}
+
+/// Records to be removed that have operations which the same change set does not remove.
+async fn leftover_ops(
+    transaction: &Transaction,
+    numbers: &Numbers,
+    changes: &ChangeSet,
+) -> Result<Vec<RecordKey>> {
+    let removed: HashSet<OpId> = changes
+        .ops
+        .iter()
+        .filter_map(|op| match op {
+            OpChange::Remove(op_id) => Some(*op_id),
+            OpChange::Append(_) | OpChange::Replace(_) => None,
+        })
+        .collect();
+    let mut stale = Vec::new();
+    for keys in changes.removals.chunks(CHUNK) {
+        let mut places = HashMap::new();
+        let mut sql = Sql::new(transaction.dialect(), "SELECT k.place, o.op_id FROM ");
+        let mut rows = Vec::with_capacity(keys.len());
+        for (place, key) in (0_i64..).zip(keys) {
+            rows.push([
+                place.into(),
+                numbers.of(&key.target)?.into(),
+                key.id.as_str().into(),
+            ]);
+            places.insert(place, key);
+        }
+        sql.table("k", ["place", "target_id", "id"], rows);
+        sql.push(" JOIN sync_ops o ON o.target_id = k.target_id AND o.id = k.id");
+        for row in transaction.rows(sql).await? {
+            if !removed.contains(&row.op_id(1)?) {
+                stale.extend(places.get(&row.int(0)?).map(|key| (*key).clone()));
+            }
+        }
+    }
+    Ok(stale)
+}

@@ -1,0 +1,160 @@
+//! Committing a change set: guards, then all writes, in one transaction.
+
+mod guards;
+mod ops;
+mod records;
+mod rest;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use sync_core::{ChangeSet, CommitOutcome, OpChange, RecordKey, Result, StoreChange, Target};
+
+use self::guards::Verdict;
+use crate::{
+    dialect::Dialect,
+    driver::{Run, Transaction},
+    error::corrupt,
+    notify::Changes,
+    sql::Sql,
+    store::Shared,
+};
+
+/// How many rows one statement carries: enough to make the statement's own cost small, few enough to keep the
+/// number of different statements small.
+pub(crate) const CHUNK: usize = 128;
+
+/// What a commit needs to know about targets: their numbers.
+pub(crate) struct Numbers(HashMap<Target, i64>);
+
+impl Numbers {
+    pub(crate) fn of(&self, target: &Target) -> Result<i64> {
+        self.0
+            .get(target)
+            .copied()
+            .ok_or_else(|| corrupt("a target of the change set has no number"))
+    }
+}
+
+/// The writes of one commit, in order.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    dialect: Dialect,
+    statements: Vec<Sql>,
+}
+
+impl Batch {
+    fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            statements: Vec::new(),
+        }
+    }
+
+    pub(crate) fn sql(&self, text: impl Into<String>) -> Sql {
+        Sql::new(self.dialect, text)
+    }
+
+    pub(crate) fn add(&mut self, sql: Sql) {
+        self.statements.push(sql);
+    }
+}
+
+/// Commits `changes`. To be run in a task of its own, so that it always comes to its end.
+pub(crate) async fn commit(store: Arc<Shared>, changes: ChangeSet) -> Result<CommitOutcome> {
+    let transaction = store.database.begin_write().await?;
+    match prepare(&store, &transaction, &changes).await {
+        Ok(Prepared::Ready { fresh, before }) => {
+            let after = transaction.advance_counter(before).await;
+            let transaction = match after {
+                Ok(_) => transaction,
+                Err(error) => {
+                    transaction.rollback().await;
+                    return Err(error);
+                }
+            };
+            transaction.commit().await?;
+            for (target, number) in fresh {
+                store.targets.remember(&target, number);
+            }
+            if store.notifier.observe(before, after?) {
+                store.notifier.send([StoreChange::Anything]);
+            }
+            store.notifier.send(notices(&changes));
+            Ok(CommitOutcome::Committed)
+        }
+        Ok(Prepared::Stale(keys)) => {
+            transaction.rollback().await;
+            Ok(CommitOutcome::Stale(keys))
+        }
+        Err(error) => {
+            transaction.rollback().await;
+            Err(error)
+        }
+    }
+}
+
+enum Prepared {
+    /// Everything is written and can be committed.
+    Ready {
+        fresh: Vec<(Target, i64)>,
+        before: i64,
+    },
+    Stale(Vec<RecordKey>),
+}
+
+async fn prepare(store: &Shared, transaction: &Transaction, changes: &ChangeSet) -> Result<Prepared> {
+    let (numbers, fresh) = store.targets.intern(transaction, targets_of(changes)).await?;
+    let numbers = Numbers(numbers);
+    let before = match guards::check(transaction, &numbers, changes).await? {
+        Verdict::Pass { counter } => counter,
+        Verdict::Stale(keys) => return Ok(Prepared::Stale(keys)),
+    };
+    let mut batch = Batch::new(transaction.dialect());
+    records::write(&mut batch, &numbers, changes)?;
+    ops::write(&mut batch, &numbers, changes)?;
+    rest::write(&mut batch, &numbers, changes)?;
+    transaction.run_all(batch.statements).await?;
+    Ok(Prepared::Ready { fresh, before })
+}
+
+fn targets_of(changes: &ChangeSet) -> BTreeSet<&Target> {
+    let mut targets = BTreeSet::new();
+    targets.extend(changes.guards.iter().map(|(key, _)| &key.target));
+    targets.extend(changes.records.iter().map(|record| &record.key.target));
+    targets.extend(changes.confirmed.iter().map(|page| &page.target));
+    targets.extend(changes.marks.iter().map(|(target, ..)| target));
+    targets.extend(changes.removals.iter().map(|key| &key.target));
+    targets.extend(changes.ops.iter().filter_map(|op| match op {
+        OpChange::Append(op) | OpChange::Replace(op) => Some(&op.key.target),
+        OpChange::Remove(_) => None,
+    }));
+    targets.extend(changes.targets.iter().map(|state| &state.target));
+    targets.extend(changes.conflicts.iter().map(|conflict| &conflict.key.target));
+    targets.extend(changes.quarantine.iter().map(|row| &row.target));
+    targets.extend(changes.understood.iter().map(|(target, _)| target));
+    targets
+}
+
+fn notices(changes: &ChangeSet) -> Vec<StoreChange> {
+    let mut told = Changes::default();
+    for record in &changes.records {
+        told.record(&record.key.target, &record.key.id);
+    }
+    for page in &changes.confirmed {
+        for confirmation in &page.records {
+            told.record(&page.target, &confirmation.id);
+        }
+    }
+    for key in &changes.removals {
+        told.record(&key.target, &key.id);
+    }
+    for op in &changes.ops {
+        if let OpChange::Append(op) = op {
+            told.enqueued(op.key.scope());
+        }
+    }
+    told.into_notices()
+}

@@ -1,0 +1,124 @@
+//! How a store is opened.
+
+use std::{path::PathBuf, time::Duration};
+
+/// What a commit that was acknowledged survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The end of the process and the loss of power. SQLite waits for the disk at every commit.
+    #[default]
+    Full,
+    /// The end of the process. At a loss of power the last acknowledged writes may be gone; the store is never
+    /// damaged. Several times faster for single writes.
+    Normal,
+}
+
+/// Where the store is.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Location {
+    #[cfg(feature = "sqlite")]
+    Memory,
+    #[cfg(feature = "sqlite")]
+    File(PathBuf),
+    Url(String),
+}
+
+/// Where a store is and how it is opened.
+///
+/// ```no_run
+/// use store_sea_orm::{Durability, OpenOptions, SeaOrmLocalStore};
+/// # async fn open() -> sync_core::Result<()> {
+/// let store = SeaOrmLocalStore::open(OpenOptions::file("app.db").durability(Durability::Normal)).await?;
+/// # drop(store);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct OpenOptions {
+    pub(crate) location: Location,
+    pub(crate) durability: Durability,
+    pub(crate) busy_timeout: Duration,
+    pub(crate) readers: u32,
+    pub(crate) cache_kib: u32,
+}
+
+impl std::fmt::Debug for OpenOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("OpenOptions");
+        match &self.location {
+            #[cfg(feature = "sqlite")]
+            Location::Memory => debug.field("location", &"memory"),
+            #[cfg(feature = "sqlite")]
+            Location::File(path) => debug.field("location", path),
+            // A URL may hold a password.
+            Location::Url(url) => debug.field("location", &url.split(':').next().unwrap_or_default()),
+        };
+        debug
+            .field("durability", &self.durability)
+            .field("busy_timeout", &self.busy_timeout)
+            .field("readers", &self.readers)
+            .field("cache_kib", &self.cache_kib)
+            .finish()
+    }
+}
+
+impl OpenOptions {
+    fn at(location: Location) -> Self {
+        Self {
+            location,
+            durability: Durability::default(),
+            busy_timeout: Duration::from_secs(10),
+            readers: 4,
+            cache_kib: 16 * 1024,
+        }
+    }
+
+    /// An SQLite store in memory, gone when it is dropped.
+    #[cfg(feature = "sqlite")]
+    pub fn memory() -> Self {
+        Self::at(Location::Memory)
+    }
+
+    /// An SQLite store in a file, made if it is missing. The folder must exist.
+    #[cfg(feature = "sqlite")]
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        Self::at(Location::File(path.into()))
+    }
+
+    /// A store at a URL: `sqlite:app.db?mode=ro`, `sqlite::memory:`, `postgres://...`, `mysql://...`; the last two
+    /// with the feature of the same name.
+    ///
+    /// The parameters of an SQLite URL (`mode`, `immutable`, `vfs`) are honoured; without `mode` the file must exist.
+    pub fn url(url: impl Into<String>) -> Self {
+        Self::at(Location::Url(url.into()))
+    }
+
+    /// What commits survive; [`Durability::Full`] unless told otherwise. SQLite only, servers have their own setting.
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// How long to wait for a lock that another program holds before failing with `Busy`; 10 seconds by default.
+    #[must_use]
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
+        self
+    }
+
+    /// How many connections read at the same time; 4 by default, at least 1. A store in memory has one connection
+    /// for everything.
+    #[must_use]
+    pub fn readers(mut self, readers: u32) -> Self {
+        self.readers = readers.max(1);
+        self
+    }
+
+    /// How much memory each SQLite connection may use as page cache, in KiB; 16 MiB by default.
+    #[must_use]
+    pub fn cache_kib(mut self, kib: u32) -> Self {
+        self.cache_kib = kib;
+        self
+    }
+}

@@ -1,0 +1,10 @@
+//! Answering questions.
+
+pub(crate) mod conflicts;
+pub(crate) mod ops;
+pub(crate) mod records;
+pub(crate) mod space;
+pub(crate) mod targets;
+
+/// How many keys one statement asks for.
+pub(crate) const CHUNK: usize = 128;

@@ -1,0 +1,118 @@
+//! Single records by key.
+
+use std::collections::BTreeSet;
+
+use sync_core::{Payload, RecordId, RecordKey, RecordState, RecordSummary, Result, Target};
+
+use super::CHUNK;
+use crate::{
+    driver::{Row, Run},
+    rows::{BASE_SELECT, LIVE, OP_SELECT, read_base, read_id, read_op, read_version},
+    sql::{Param, Sql},
+    store::Shared,
+};
+
+/// How many columns stand before the operation's in a row of [`load`].
+const RECORD_WIDTH: usize = 12;
+
+/// The records with these keys, with all their operations, one for each key.
+pub(crate) async fn load<R: Run>(store: &Shared, run: &R, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
+    let mut records: Vec<RecordState> = keys.iter().cloned().map(RecordState::absent).collect();
+    let mut known = Vec::with_capacity(keys.len());
+    for (place, key) in (0_i64..).zip(keys) {
+        if let Some(number) = store.targets.find(run, &key.target).await? {
+            known.push((place, number, key.id.as_str()));
+        }
+    }
+    for chunk in known.chunks(CHUNK) {
+        // Record and operations come in one statement, so they belong to one state of the store.
+        let mut sql = Sql::new(
+            run.dialect(),
+            "SELECT k.place, r.revision, r.schema_version, r.mark, r.touched_at, ",
+        );
+        sql.push("r.view, ")
+            .push(BASE_SELECT)
+            .push(", ")
+            .push(OP_SELECT)
+            .push(" FROM ");
+        sql.table(
+            "k",
+            ["place", "target_id", "id"],
+            chunk
+                .iter()
+                .map(|(place, number, id)| [Param::from(*place), Param::from(*number), Param::from(*id)]),
+        );
+        sql.push(
+            " LEFT JOIN sync_records r ON r.target_id = k.target_id AND r.id = k.id \
+             LEFT JOIN sync_ops o ON o.target_id = k.target_id AND o.id = k.id ORDER BY k.place, o.seq",
+        );
+        for row in run.rows(sql).await? {
+            let place = usize::try_from(row.int(0)?).unwrap_or(usize::MAX);
+            if let Some(record) = records.get_mut(place) {
+                read_into(record, &row)?;
+            }
+        }
+    }
+    Ok(records)
+}
+
+/// Reads one row, of which there is one for each operation, or one in all.
+fn read_into(record: &mut RecordState, row: &Row) -> Result<()> {
+    if record.revision == 0 && row.opt_int(1)?.is_some() {
+        record.revision = row.count(1)?;
+        record.schema_version = row.small_count(2)?;
+        record.mark = row.count(3)?;
+        record.touched_at = row.time(4)?;
+        record.view = row.opt_text(5)?.map(Payload::from_stored);
+        record.base = read_base(row, 6, record.view.as_ref())?;
+    }
+    if row.opt_int(RECORD_WIDTH)?.is_some() {
+        record
+            .ops
+            .push(read_op(row, RECORD_WIDTH, record.key.target.clone())?);
+    }
+    Ok(())
+}
+
+/// Summaries of those of these records that there is a row for.
+pub(crate) async fn load_summaries<R: Run>(
+    store: &Shared,
+    run: &R,
+    target: &Target,
+    ids: &[RecordId],
+) -> Result<Vec<RecordSummary>> {
+    let Some(number) = store.targets.find(run, target).await? else {
+        return Ok(Vec::new());
+    };
+    let mut summaries = Vec::with_capacity(ids.len());
+    let distinct: Vec<&str> = ids
+        .iter()
+        .map(RecordId::as_str)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    for chunk in distinct.chunks(CHUNK) {
+        let mut sql = Sql::new(
+            run.dialect(),
+            "SELECT r.id, r.revision, r.base_kind, r.version_token, r.version_order, ",
+        );
+        sql.push(HAS_OPS)
+            .push(" FROM sync_records r WHERE r.target_id = ")
+            .bind(number);
+        sql.push(" AND r.id IN ").bind_list(chunk.iter().copied());
+        for row in run.rows(sql).await? {
+            summaries.push(RecordSummary {
+                id: read_id(&row, 0)?,
+                revision: row.count(1)?,
+                live: row.int(2)? == LIVE,
+                version: read_version(&row, 3)?,
+                pending: row.flag(5)?,
+            });
+        }
+    }
+    Ok(summaries)
+}
+
+/// How many operations the record `r` has.
+pub(crate) const HAS_OPS: &str =
+    "(SELECT COUNT(*) FROM sync_ops o WHERE o.target_id = r.target_id AND o.id = r.id)";

@@ -1,0 +1,88 @@
+//! What record types declare: which field marks a record as deleted, and which fields have an index.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+};
+
+use sync_core::{CollectionName, CollectionSchema, Result, query::FieldPath};
+
+use crate::{
+    dialect::Dialect,
+    driver::{Run, Transaction},
+    query_sql::field,
+    sql::Sql,
+    store::Shared,
+};
+
+/// The declared soft-delete field of each collection.
+#[derive(Debug, Default)]
+pub(crate) struct Schemas(RwLock<HashMap<CollectionName, Option<String>>>);
+
+impl Schemas {
+    /// The field that marks a record of the collection as deleted, if one was declared.
+    pub(crate) fn deleted_at_field(&self, collection: &CollectionName) -> Option<String> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(collection)
+            .cloned()
+            .flatten()
+    }
+}
+
+/// Remembers the schemas, and makes the indexes that are missing.
+pub(crate) async fn register(store: &Shared, schemas: &[CollectionSchema]) -> Result<()> {
+    if store.database.dialect.evaluates_queries() {
+        create_indexes(store, schemas).await?;
+    }
+    let mut known = store.schemas.0.write().unwrap_or_else(PoisonError::into_inner);
+    for schema in schemas {
+        known.insert(schema.name.clone(), schema.deleted_at_field.clone());
+    }
+    Ok(())
+}
+
+async fn create_indexes(store: &Shared, schemas: &[CollectionSchema]) -> Result<()> {
+    let mut wanted = Vec::new();
+    for name in schemas.iter().flat_map(|schema| &schema.indexes) {
+        let path = FieldPath::new(name.as_str())?;
+        if !path.is_id() && !wanted.contains(&path) {
+            wanted.push(path);
+        }
+    }
+    let existing = Sql::new(
+        Dialect::Sqlite,
+        "SELECT name FROM sqlite_schema WHERE type = 'index'",
+    );
+    let existing = store.database.reader().rows(existing).await?;
+    let existing = existing
+        .iter()
+        .map(|row| row.text(0))
+        .collect::<Result<Vec<_>>>()?;
+    wanted.retain(|path| !existing.contains(&index_name(path)));
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let transaction = store.database.begin_write().await?;
+    let created = create(&transaction, &wanted).await;
+    transaction.finish(created).await
+}
+
+async fn create(transaction: &Transaction, paths: &[FieldPath]) -> Result<()> {
+    for path in paths {
+        // Collections share the index of a field; records without the field are left out.
+        let value = field::value("view", path);
+        let name = field::quoted(&index_name(path));
+        transaction
+            .script(&format!(
+                "CREATE INDEX IF NOT EXISTS {name} ON sync_records (target_id, {value}) WHERE {value} IS NOT NULL"
+            ))
+            .await?;
+    }
+    Ok(())
+}
+
+fn index_name(path: &FieldPath) -> String {
+    format!("sync_field_{path}")
+}

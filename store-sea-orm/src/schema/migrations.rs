@@ -1,0 +1,177 @@
+//! Bringing a database to the current schema version: once, also when two processes start together.
+
+use sync_core::{Clock, ErrorKind, Result, SyncError, SystemClock};
+
+use super::tables;
+use crate::{
+    dialect::Dialect,
+    driver::{Database, Run, Transaction},
+    error::corrupt,
+    sql::Sql,
+};
+
+/// One step of the schema's history. Steps that were released never change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) version: i64,
+    pub(crate) name: &'static str,
+    pub(crate) statements: fn(Dialect) -> Vec<String>,
+}
+
+/// The history of the schema, oldest step first.
+pub(crate) const STEPS: &[Step] = &[Step {
+    version: 1,
+    name: "first tables",
+    statements: tables::version_1,
+}];
+
+/// What kind of database may be taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Neighbours {
+    /// The database is for this store alone; tables of others make it a foreign one.
+    Refused,
+    /// The app keeps tables of its own beside ours.
+    Welcome,
+}
+
+/// Brings the database to the last version of `steps`.
+///
+/// # Errors
+/// `NewerSchema` if it is beyond that; `Corrupt` if it belongs to another program.
+pub(crate) async fn migrate(database: &Database, steps: &[Step], neighbours: Neighbours) -> Result<()> {
+    let newest = steps.last().map_or(0, |step| step.version);
+    // The usual case: one read, no lock.
+    if version(&database.writer(), newest, neighbours).await? == newest {
+        return Ok(());
+    }
+    match database.dialect {
+        Dialect::Sqlite | Dialect::Postgres => migrate_in_transaction(database, steps, neighbours).await,
+        Dialect::MySql => migrate_under_lock(database, steps, neighbours).await,
+    }
+}
+
+async fn migrate_in_transaction(database: &Database, steps: &[Step], neighbours: Neighbours) -> Result<()> {
+    let transaction = database.begin_schema_change().await?;
+    let applied = apply(&transaction, steps, neighbours).await;
+    transaction.finish(applied).await
+}
+
+/// MySQL commits at every change of the schema, so the lock is held outside of transactions, and a step that was
+/// cut off shows as a table that exists already.
+async fn migrate_under_lock(database: &Database, steps: &[Step], neighbours: Neighbours) -> Result<()> {
+    let transaction = database.begin_schema_change().await?;
+    let taken = transaction
+        .row(Sql::new(Dialect::MySql, "SELECT GET_LOCK('sync_migrations', 60)"))
+        .await?;
+    if taken.map(|row| row.opt_int(0)).transpose()?.flatten() != Some(1) {
+        transaction.rollback().await;
+        return Err(SyncError::new(
+            ErrorKind::Busy,
+            "another process has been migrating the store for a minute",
+        ));
+    }
+    let applied = apply(&transaction, steps, neighbours).await;
+    let released = transaction
+        .row(Sql::new(Dialect::MySql, "SELECT RELEASE_LOCK('sync_migrations')"))
+        .await;
+    transaction.finish(applied.and(released.map(drop))).await
+}
+
+async fn apply(transaction: &Transaction, steps: &[Step], neighbours: Neighbours) -> Result<()> {
+    let dialect = transaction.dialect();
+    let newest = steps.last().map_or(0, |step| step.version);
+    let current = version(transaction, newest, neighbours).await?;
+    if current == 0 {
+        let int = if dialect == Dialect::Sqlite {
+            "INTEGER"
+        } else {
+            "BIGINT"
+        };
+        let (name, end) = match dialect {
+            Dialect::Sqlite => ("TEXT", ") STRICT"),
+            Dialect::Postgres => ("TEXT", ")"),
+            Dialect::MySql => ("VARBINARY(200)", ") ENGINE=InnoDB"),
+        };
+        let text = format!(
+            "CREATE TABLE sync_migrations (version {int} NOT NULL PRIMARY KEY, name {name} NOT NULL,
+                applied_at {int} NOT NULL{end}"
+        );
+        transaction.script(&text).await?;
+    }
+    for step in steps.iter().filter(|step| step.version > current) {
+        for statement in (step.statements)(dialect) {
+            transaction.script(&statement).await?;
+        }
+        let mut history = Sql::new(
+            dialect,
+            "INSERT INTO sync_migrations (version, name, applied_at) VALUES ",
+        );
+        history
+            .push("(")
+            .bind(step.version)
+            .push(",")
+            .bind(step.name)
+            .push(",")
+            .bind(SystemClock::new().now())
+            .push(")");
+        transaction.run(history).await?;
+        tracing::info!(
+            version = step.version,
+            name = step.name,
+            "the store's schema was migrated"
+        );
+    }
+    Ok(())
+}
+
+/// The version the database has; 0 if it has no tables of ours yet.
+async fn version<R: Run>(run: &R, newest: i64, neighbours: Neighbours) -> Result<i64> {
+    let dialect = run.dialect();
+    let tables = run.rows(Sql::new(dialect, list_tables(dialect))).await?;
+    let tables = tables.iter().map(|row| row.text(0)).collect::<Result<Vec<_>>>()?;
+    if !tables.iter().any(|table| table == "sync_migrations") {
+        if neighbours == Neighbours::Refused && !tables.is_empty() {
+            return Err(SyncError::new(
+                ErrorKind::Corrupt,
+                format!(
+                    "the database belongs to another program (it has a table {:?}); choose another path, or share it \
+                     by passing an open connection",
+                    tables[0]
+                ),
+            ));
+        }
+        return Ok(0);
+    }
+    let rows = run
+        .rows(Sql::new(
+            dialect,
+            "SELECT COALESCE(MAX(version), 0) FROM sync_migrations",
+        ))
+        .await?;
+    let current = rows
+        .first()
+        .ok_or_else(|| corrupt("the history of the schema is gone"))?
+        .int(0)?;
+    if current > newest {
+        return Err(SyncError::new(
+            ErrorKind::NewerSchema,
+            format!(
+                "the store has schema version {current}, this program knows versions up to {newest}; update the \
+                 program, nothing was changed"
+            ),
+        ));
+    }
+    Ok(current)
+}
+
+fn list_tables(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => {
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+        }
+        Dialect::Postgres => {
+            "SELECT CAST(table_name AS TEXT) FROM information_schema.tables WHERE table_schema = current_schema()"
+        }
+        Dialect::MySql => "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
+    }
+}
