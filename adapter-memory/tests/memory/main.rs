@@ -1,1 +1,12 @@
+//! Integration tests of adapter-memory. They run on the plain executor of `futures`: neither store needs more.
 
+mod common;
+mod local_commit;
+mod local_handles;
+mod local_queue;
+mod remote_faults;
+mod remote_history;
+mod remote_pull;
+mod remote_push;
+mod remote_reads;
+mod remote_weak;
