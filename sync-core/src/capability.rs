@@ -131,9 +131,12 @@ impl Capabilities {
     /// # Errors
     /// `Configuration` naming the field that does not fit, and the mend.
     pub fn check(&self) -> Result<()> {
-        let refuse = |field: &str, why: &str| Err(SyncError::new(ErrorKind::Configuration, why).with_field(field));
-        let needs_sweep = matches!(self.deletes, DeleteVisibility::SweepOnly | DeleteVisibility::SoftDeleteField)
-            || matches!(self.cursor, CursorKind::TimestampWithRepair { .. });
+        let refuse =
+            |field: &str, why: &str| Err(SyncError::new(ErrorKind::Configuration, why).with_field(field));
+        let needs_sweep = matches!(
+            self.deletes,
+            DeleteVisibility::SweepOnly | DeleteVisibility::SoftDeleteField
+        ) || matches!(self.cursor, CursorKind::TimestampWithRepair { .. });
         if needs_sweep && !self.id_list {
             return refuse(
                 "capabilities.id_list",
@@ -152,13 +155,19 @@ impl Capabilities {
 
     /// Whether the engine must run id sweeps against this remote.
     pub fn needs_sweep(&self) -> bool {
-        matches!(self.deletes, DeleteVisibility::SweepOnly | DeleteVisibility::SoftDeleteField)
-            || matches!(self.cursor, CursorKind::TimestampWithRepair { .. })
+        matches!(
+            self.deletes,
+            DeleteVisibility::SweepOnly | DeleteVisibility::SoftDeleteField
+        ) || matches!(self.cursor, CursorKind::TimestampWithRepair { .. })
     }
 
     /// `wanted`, held to a limit of these capabilities (0 = no limit), and at least 1.
     pub(crate) fn within(limit: u32, wanted: u32) -> u32 {
-        if limit == 0 { wanted.max(1) } else { wanted.clamp(1, limit) }
+        if limit == 0 {
+            wanted.max(1)
+        } else {
+            wanted.clamp(1, limit)
+        }
     }
 }
 
@@ -174,8 +183,18 @@ mod tests {
             ..Capabilities::minimal()
         };
         assert_eq!(swept.check().unwrap_err().field(), Some("capabilities.id_list"));
-        assert!(Capabilities { id_list: true, ..swept }.check().is_ok());
-        let mixed = Capabilities { cursor: CursorKind::CommitOrdered, ..Capabilities::minimal() };
+        assert!(
+            Capabilities {
+                id_list: true,
+                ..swept
+            }
+            .check()
+            .is_ok()
+        );
+        let mixed = Capabilities {
+            cursor: CursorKind::CommitOrdered,
+            ..Capabilities::minimal()
+        };
         assert_eq!(mixed.check().unwrap_err().field(), Some("capabilities.deletes"));
     }
 }

@@ -117,12 +117,21 @@ pub struct ChangeSet {
 impl ChangeSet {
     /// A change set without changes at the local time `now`.
     pub fn at(now: Timestamp) -> Self {
-        Self { now, ..Self::default() }
+        Self {
+            now,
+            ..Self::default()
+        }
     }
 
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
-        *self == Self { fence: self.fence.clone(), guards: self.guards.clone(), now: self.now, ..Self::default() }
+        *self
+            == Self {
+                fence: self.fence.clone(),
+                guards: self.guards.clone(),
+                now: self.now,
+                ..Self::default()
+            }
     }
 }
 

@@ -20,12 +20,18 @@ pub struct RemoteVersion {
 impl RemoteVersion {
     /// A version that can only be compared for equality.
     pub fn opaque(token: impl Into<Arc<str>>) -> Self {
-        Self { token: token.into(), order: None }
+        Self {
+            token: token.into(),
+            order: None,
+        }
     }
 
     /// A version whose place among the versions of the same record is known.
     pub fn ordered(token: impl Into<Arc<str>>, order: i64) -> Self {
-        Self { token: token.into(), order: Some(order) }
+        Self {
+            token: token.into(),
+            order: Some(order),
+        }
     }
 
     /// The token.
@@ -66,7 +72,12 @@ pub struct Versioned<T = Payload> {
 impl<T> Versioned<T> {
     /// A record with its version, without stamp and server time.
     pub fn new(record: T, version: RemoteVersion) -> Self {
-        Self { record, version, stamp: None, server_time: None }
+        Self {
+            record,
+            version,
+            stamp: None,
+            server_time: None,
+        }
     }
 
     /// Adds the stamp of the write.

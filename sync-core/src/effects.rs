@@ -115,7 +115,8 @@ impl ManualConnectivity {
 
     /// Tells that the network came or went.
     pub fn set(&self, online: bool) {
-        self.0.send_if_modified(|current| std::mem::replace(current, online) != online);
+        self.0
+            .send_if_modified(|current| std::mem::replace(current, online) != online);
     }
 }
 
@@ -145,7 +146,9 @@ pub struct SystemClock {
 impl SystemClock {
     /// A clock whose monotonic time starts now.
     pub fn new() -> Self {
-        Self { started: std::time::Instant::now() }
+        Self {
+            started: std::time::Instant::now(),
+        }
     }
 }
 

@@ -90,9 +90,12 @@ impl ErrorKind {
     /// What to do about an error of this kind, unless the error says otherwise.
     pub fn retry(self) -> RetryClass {
         match self {
-            Self::Unreachable | Self::Timeout | Self::RateLimited | Self::Server | Self::Busy | Self::LeaseLost => {
-                RetryClass::Backoff
-            }
+            Self::Unreachable
+            | Self::Timeout
+            | Self::RateLimited
+            | Self::Server
+            | Self::Busy
+            | Self::LeaseLost => RetryClass::Backoff,
             Self::Unauthenticated => RetryClass::SignIn,
             Self::ResyncRequired => RetryClass::Resync,
             Self::TooLarge => RetryClass::Shrink,
@@ -174,7 +177,9 @@ impl SyncError {
 
     /// `Malformed`: `what` could not be understood.
     pub fn malformed(what: impl Into<String>, source: impl StdError + Send + Sync + 'static) -> Self {
-        Self::new(ErrorKind::Malformed, source.to_string()).with_field(what).with_source(source)
+        Self::new(ErrorKind::Malformed, source.to_string())
+            .with_field(what)
+            .with_source(source)
     }
 
     fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -265,7 +270,10 @@ impl SyncError {
 
     /// Whether the effect of the request is unknown: it may or may not have happened.
     pub fn outcome_unknown(&self) -> bool {
-        matches!(self.kind(), ErrorKind::Timeout | ErrorKind::Unreachable | ErrorKind::Server | ErrorKind::Malformed)
+        matches!(
+            self.kind(),
+            ErrorKind::Timeout | ErrorKind::Unreachable | ErrorKind::Server | ErrorKind::Malformed
+        )
     }
 
     /// Whether the remote could not be asked at all, as when the device is offline.
@@ -285,10 +293,20 @@ impl fmt::Display for SyncError {
             write!(f, " `{field}`")?;
         }
         write!(f, ": {}", inner.message)?;
-        let context = [("code", &inner.code), ("scope", &inner.scope), ("in", &inner.adapter)];
-        let context: Vec<_> =
-            context.iter().filter_map(|(name, value)| value.as_ref().map(|v| format!("{name} {v}"))).collect();
-        if context.is_empty() { Ok(()) } else { write!(f, " ({})", context.join(", ")) }
+        let context = [
+            ("code", &inner.code),
+            ("scope", &inner.scope),
+            ("in", &inner.adapter),
+        ];
+        let context: Vec<_> = context
+            .iter()
+            .filter_map(|(name, value)| value.as_ref().map(|v| format!("{name} {v}")))
+            .collect();
+        if context.is_empty() {
+            Ok(())
+        } else {
+            write!(f, " ({})", context.join(", "))
+        }
     }
 }
 
@@ -311,7 +329,10 @@ impl fmt::Debug for SyncError {
 
 impl StdError for SyncError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
     }
 }
 

@@ -140,7 +140,9 @@ impl std::str::FromStr for OpId {
     type Err = SyncError;
 
     fn from_str(text: &str) -> Result<Self, SyncError> {
-        Uuid::parse_str(text).map(Self).map_err(|error| SyncError::invalid("op_id", error.to_string()))
+        Uuid::parse_str(text)
+            .map(Self)
+            .map_err(|error| SyncError::invalid("op_id", error.to_string()))
     }
 }
 

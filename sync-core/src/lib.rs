@@ -20,8 +20,8 @@ mod policy;
 pub mod query;
 mod record;
 mod record_state;
-pub mod resolve;
 mod remote;
+pub mod resolve;
 mod scope;
 mod stamp;
 mod store;
@@ -34,15 +34,16 @@ pub use conflict_record::{ConflictRecord, Settlement};
 pub use delta::{
     Delta, DeltaKind, MalformedRow, RemoteChange, RemoteState, RemoteVersion, SyncPoint, Tombstone, Versioned,
 };
+pub use effects::{
+    AlwaysOnline, Clock, Connectivity, Effects, ManualConnectivity, RandomSource, Spawner, SystemClock,
+    SystemRandom, Timer,
+};
 #[cfg(feature = "tokio-runtime")]
 pub use effects::{TokioSpawner, TokioTimer};
-pub use effects::{
-    AlwaysOnline, Clock, Connectivity, Effects, ManualConnectivity, RandomSource, Spawner, SystemClock, SystemRandom,
-    Timer,
-};
 pub use engine::{
-    Activity, BackgroundOptions, BackgroundSync, CacheLimits, Cleared, EngineOptions, ExportedOp, Explanation, Imported,
-    RawAnswer, ScopeStatus, SyncEngine, SyncEngineBuilder, SyncEvent, SyncReport, SyncStatus, Write, Written,
+    Activity, BackgroundOptions, BackgroundSync, CacheLimits, Cleared, EngineOptions, Explanation,
+    ExportedOp, Imported, RawAnswer, ScopeStatus, SyncEngine, SyncEngineBuilder, SyncEvent, SyncReport,
+    SyncStatus, Write, Written,
 };
 pub use error::{ErrorKind, Result, RetryClass, SyncError};
 pub use id::{IdText, OpId, RecordId, RecordKey};
@@ -58,8 +59,8 @@ pub use remote::{IdPage, Poke, PullRequest, PushBatch, RemoteStore, RemoteStoreE
 pub use scope::{CollectionName, ScopeKey, SyncScope, Target};
 pub use stamp::{HybridClock, Observed, Stamp};
 pub use store::{
-    ConflictQuery, EvictionCandidate, EvictionQuery, Incomplete, LeaseAnswer, LocalStore, LocalStoreExt, OpCounts,
-    OpQuery, Pass, QuarantinedRow, StoreChange, StoreInfo, TargetState,
+    ConflictQuery, EvictionCandidate, EvictionQuery, Incomplete, LeaseAnswer, LocalStore, LocalStoreExt,
+    OpCounts, OpQuery, Pass, QuarantinedRow, StoreChange, StoreInfo, TargetState,
 };
 #[cfg(feature = "derive")]
 pub use sync_derive::SyncRecord;

@@ -131,8 +131,13 @@ pub enum OpStateKind {
 
 impl OpStateKind {
     /// Every kind.
-    pub const ALL: [OpStateKind; 5] =
-        [Self::Queued, Self::InDoubt, Self::Parked, Self::Deferred, Self::Blocked];
+    pub const ALL: [OpStateKind; 5] = [
+        Self::Queued,
+        Self::InDoubt,
+        Self::Parked,
+        Self::Deferred,
+        Self::Blocked,
+    ];
 
     /// The name as stored and printed.
     pub fn as_str(self) -> &'static str {
@@ -165,7 +170,11 @@ pub struct OpFailure {
 impl OpFailure {
     /// The failure that `error` tells of.
     pub fn from_error(error: &SyncError, at: Timestamp) -> Self {
-        Self { kind: error.kind(), message: error.message().to_owned(), at }
+        Self {
+            kind: error.kind(),
+            message: error.message().to_owned(),
+            at,
+        }
     }
 }
 
@@ -276,7 +285,11 @@ pub enum PushOutcome {
 impl PushOutcome {
     /// `Applied` with a version and nothing else.
     pub fn applied(version: RemoteVersion) -> Self {
-        Self::Applied { version, record: None, server_time: None }
+        Self::Applied {
+            version,
+            record: None,
+            server_time: None,
+        }
     }
 
     /// The name as printed.
@@ -302,7 +315,9 @@ pub(crate) fn state_after(
 ) -> RemoteState {
     match (op.kind, record.or_else(|| op.payload.clone())) {
         (OpKind::Create | OpKind::Update, Some(record)) => RemoteState::Live(
-            Versioned::new(record, version).with_stamp(Some(op.stamp)).with_server_time(server_time),
+            Versioned::new(record, version)
+                .with_stamp(Some(op.stamp))
+                .with_server_time(server_time),
         ),
         _ => RemoteState::Deleted(crate::delta::Tombstone {
             version: Some(version),

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, fmt, marker::PhantomData, sync::Arc};
 use futures::stream::{BoxStream, StreamExt};
 
 use crate::{
-    engine::{BackgroundOptions, BackgroundSync, Explanation, RawAnswer, SyncEngine, SyncReport, Write, Written},
+    engine::{
+        BackgroundOptions, BackgroundSync, Explanation, RawAnswer, SyncEngine, SyncReport, Write, Written,
+    },
     error::{ErrorKind, Result, SyncError},
     id::{IdText, RecordId, RecordKey},
     policy::{CachePolicy, ReadAnswer, ReadOptions, Undecodable},
@@ -29,7 +31,11 @@ pub struct SimpleSyncOrchestrator<T> {
 
 impl<T> Clone for SimpleSyncOrchestrator<T> {
     fn clone(&self) -> Self {
-        Self { engine: self.engine.clone(), collection: self.collection.clone(), record: PhantomData }
+        Self {
+            engine: self.engine.clone(),
+            collection: self.collection.clone(),
+            record: PhantomData,
+        }
     }
 }
 
@@ -44,7 +50,11 @@ impl<T> fmt::Debug for SimpleSyncOrchestrator<T> {
 
 impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
     pub(crate) fn new(engine: SyncEngine, collection: CollectionName) -> Self {
-        Self { engine, collection, record: PhantomData }
+        Self {
+            engine,
+            collection,
+            record: PhantomData,
+        }
     }
 
     /// An orchestrator for one record type with an engine of its own; the last write wins conflicts.
@@ -64,7 +74,11 @@ impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
         remote: Arc<dyn RemoteStore>,
         resolver: impl ConflictResolver,
     ) -> Result<Self> {
-        SyncEngine::builder(store, remote).register_with::<T>(resolver).build().await?.of::<T>()
+        SyncEngine::builder(store, remote)
+            .register_with::<T>(resolver)
+            .build()
+            .await?
+            .of::<T>()
     }
 
     /// The engine behind this handle: queue, conflicts, status, events, limits.
@@ -136,7 +150,10 @@ impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
             let id = record.id();
             change(&mut record);
             if record.id() != id {
-                return Err(SyncError::invalid("id", format!("{id:?} was changed; an id stays for life")));
+                return Err(SyncError::invalid(
+                    "id",
+                    format!("{id:?} was changed; an id stays for life"),
+                ));
             }
             writes.push(Write::update(scope, &record)?);
         }
@@ -155,8 +172,10 @@ impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
     /// As [`Self::update_where`].
     pub async fn delete_where(&self, scope: &SyncScope, filter: Filter) -> Result<u64> {
         let selected = self.select(scope, filter).await?;
-        let writes: Result<Vec<_>> =
-            selected.iter().map(|record| Write::delete::<T>(scope, &record.id())).collect();
+        let writes: Result<Vec<_>> = selected
+            .iter()
+            .map(|record| Write::delete::<T>(scope, &record.id()))
+            .collect();
         let writes = writes?;
         let count = writes.len() as u64;
         self.engine.write_batch(writes).await?;
@@ -193,7 +212,10 @@ impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
         spec: &QuerySpec,
         options: impl Into<ReadOptions>,
     ) -> Result<ReadAnswer<T, T::Id>> {
-        let answer = self.engine.query(&self.target(scope), spec, &options.into()).await?;
+        let answer = self
+            .engine
+            .query(&self.target(scope), spec, &options.into())
+            .await?;
         typed(answer)
     }
 
@@ -201,7 +223,12 @@ impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
     ///
     /// # Errors
     /// As [`Self::read_with`]; `Malformed` if it is there and cannot be decoded.
-    pub async fn get(&self, scope: &SyncScope, id: &T::Id, options: impl Into<ReadOptions>) -> Result<Option<T>> {
+    pub async fn get(
+        &self,
+        scope: &SyncScope,
+        id: &T::Id,
+        options: impl Into<ReadOptions>,
+    ) -> Result<Option<T>> {
         let answer = self.engine.get(&self.key(scope, id)?, &options.into()).await?;
         first(typed(answer)?)
     }
@@ -229,12 +256,21 @@ impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
         filter: Option<&Filter>,
         options: impl Into<ReadOptions>,
     ) -> Result<u64> {
-        self.engine.count(&self.target(scope), filter, &options.into()).await
+        self.engine
+            .count(&self.target(scope), filter, &options.into())
+            .await
     }
 
     /// The answer to a query now, and a new one whenever it changes. See [`SyncEngine::watch`].
-    pub fn watch(&self, scope: &SyncScope, spec: &QuerySpec) -> BoxStream<'static, Result<ReadAnswer<T, T::Id>>> {
-        self.engine.watch(&self.target(scope), spec).map(|answer| answer.and_then(typed)).boxed()
+    pub fn watch(
+        &self,
+        scope: &SyncScope,
+        spec: &QuerySpec,
+    ) -> BoxStream<'static, Result<ReadAnswer<T, T::Id>>> {
+        self.engine
+            .watch(&self.target(scope), spec)
+            .map(|answer| answer.and_then(typed))
+            .boxed()
     }
 
     /// Everything that is known about one record.
@@ -300,11 +336,17 @@ fn typed<T: SyncRecord>(answer: RawAnswer) -> Result<ReadAnswer<T, T::Id>> {
                 }
                 items.push(item);
             }
-            Err(error) => undecodable.push(Undecodable { id: typed_id::<T>(&record.id)?, error }),
+            Err(error) => undecodable.push(Undecodable {
+                id: typed_id::<T>(&record.id)?,
+                error,
+            }),
         }
     }
     for (id, error) in answer.undecodable {
-        undecodable.push(Undecodable { id: typed_id::<T>(&id)?, error });
+        undecodable.push(Undecodable {
+            id: typed_id::<T>(&id)?,
+            error,
+        });
     }
     Ok(ReadAnswer {
         items,
@@ -318,13 +360,20 @@ fn typed<T: SyncRecord>(answer: RawAnswer) -> Result<ReadAnswer<T, T::Id>> {
 
 fn typed_id<T: SyncRecord>(id: &RecordId) -> Result<T::Id> {
     T::Id::from_text(id.as_str()).ok_or_else(|| {
-        let message = format!("the stored id {:?} is not an id of {}", id.as_str(), T::COLLECTION);
+        let message = format!(
+            "the stored id {:?} is not an id of {}",
+            id.as_str(),
+            T::COLLECTION
+        );
         SyncError::new(ErrorKind::Malformed, message).with_field("id")
     })
 }
 
 fn first<T, Id>(answer: ReadAnswer<T, Id>) -> Result<Option<T>> {
-    match (answer.items.into_iter().next(), answer.undecodable.into_iter().next()) {
+    match (
+        answer.items.into_iter().next(),
+        answer.undecodable.into_iter().next(),
+    ) {
         (None, Some(undecodable)) => Err(undecodable.error),
         (item, _) => Ok(item),
     }

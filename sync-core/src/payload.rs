@@ -46,7 +46,11 @@ impl Payload {
 
     /// The payload with these fields.
     pub fn from_object(object: &JsonObject) -> Self {
-        Self(serde_json::to_string(object).unwrap_or_else(|_| "{}".to_owned()).into())
+        Self(
+            serde_json::to_string(object)
+                .unwrap_or_else(|_| "{}".to_owned())
+                .into(),
+        )
     }
 
     /// Renders a value that serialises to a JSON object.
@@ -59,7 +63,10 @@ impl Payload {
         if text.starts_with('{') {
             Ok(Self(text.into()))
         } else {
-            Err(SyncError::invalid("record", "must serialise to a JSON object, as a struct with fields does"))
+            Err(SyncError::invalid(
+                "record",
+                "must serialise to a JSON object, as a struct with fields does",
+            ))
         }
     }
 
@@ -120,7 +127,8 @@ mod tests {
 
     #[test]
     fn numbers_keep_every_digit() {
-        let text = r#"{"a":9007199254740993,"b":5e-324,"c":0.1000000000000000055511151231257827,"d":"\u0000"}"#;
+        let text =
+            r#"{"a":9007199254740993,"b":5e-324,"c":0.1000000000000000055511151231257827,"d":"\u0000"}"#;
         let payload = Payload::parse(text).unwrap();
         assert_eq!(serde_json::to_string(&payload).unwrap(), text);
         assert_eq!(payload.to_object().unwrap()["a"], 9_007_199_254_740_993_i64);

@@ -54,7 +54,10 @@ impl Default for ReadOptions {
 
 impl From<CachePolicy> for ReadOptions {
     fn from(policy: CachePolicy) -> Self {
-        Self { policy, ..Self::default() }
+        Self {
+            policy,
+            ..Self::default()
+        }
     }
 }
 

@@ -176,7 +176,10 @@ impl CollectionSchema {
     /// # Errors
     /// `Invalid` if `collection` cannot be a collection name.
     pub fn with_parent(mut self, field: impl Into<String>, collection: impl Into<String>) -> Result<Self> {
-        self.parents.push(ParentField { field: field.into(), collection: CollectionName::new(collection)? });
+        self.parents.push(ParentField {
+            field: field.into(),
+            collection: CollectionName::new(collection)?,
+        });
         Ok(self)
     }
 }
@@ -199,6 +202,9 @@ fn check_record<T: SyncRecord>(payload: &Payload, id: &RecordId) -> Result<()> {
     if own == id.as_str() {
         Ok(())
     } else {
-        Err(SyncError::invalid("id", format!("the record says {own:?}, it was filed under {:?}", id.as_str())))
+        Err(SyncError::invalid(
+            "id",
+            format!("the record says {own:?}, it was filed under {:?}", id.as_str()),
+        ))
     }
 }

@@ -179,9 +179,12 @@ pub trait RemoteStoreExt: RemoteStore {
     async fn get_one(&self, key: &RecordKey) -> Result<RemoteState> {
         let mut states = self.get(&key.target, std::slice::from_ref(&key.id)).await?;
         states.pop().ok_or_else(|| {
-            SyncError::new(ErrorKind::Malformed, "one id was asked for, no state was answered")
-                .with_operation("get")
-                .with_adapter(self.name())
+            SyncError::new(
+                ErrorKind::Malformed,
+                "one id was asked for, no state was answered",
+            )
+            .with_operation("get")
+            .with_adapter(self.name())
         })
     }
 
@@ -191,7 +194,13 @@ pub trait RemoteStoreExt: RemoteStore {
     /// As [`RemoteStore::push`]; `Malformed` if the number of outcomes is not the number of operations.
     async fn push_ops(&self, scope: &SyncScope, ops: Vec<PushOp>) -> Result<Vec<PushOutcome>> {
         let expected = ops.len();
-        let outcomes = self.push(PushBatch { scope: scope.clone(), ops, atomic: false }).await?;
+        let outcomes = self
+            .push(PushBatch {
+                scope: scope.clone(),
+                ops,
+                atomic: false,
+            })
+            .await?;
         check_outcomes(self.name(), expected, outcomes)
     }
 
@@ -199,9 +208,19 @@ pub trait RemoteStoreExt: RemoteStore {
     ///
     /// # Errors
     /// As [`RemoteStore::pull`].
-    async fn pull_all(&self, target: &Target, since: Option<SyncPoint>, page_size: u32) -> Result<Vec<Delta>> {
+    async fn pull_all(
+        &self,
+        target: &Target,
+        since: Option<SyncPoint>,
+        page_size: u32,
+    ) -> Result<Vec<Delta>> {
         let mut pages = Vec::new();
-        let mut request = PullRequest { target: target.clone(), since, page_size, holds_nothing: false };
+        let mut request = PullRequest {
+            target: target.clone(),
+            since,
+            page_size,
+            holds_nothing: false,
+        };
         loop {
             let page = self.pull(request.clone()).await?;
             request.since = Some(page.next.clone());
@@ -225,8 +244,13 @@ pub(crate) fn check_outcomes(
     if outcomes.len() == expected {
         return Ok(outcomes);
     }
-    let message = format!("{expected} operations were sent, {} outcomes answered", outcomes.len());
-    Err(SyncError::new(ErrorKind::Malformed, message).with_operation("push").with_adapter(adapter))
+    let message = format!(
+        "{expected} operations were sent, {} outcomes answered",
+        outcomes.len()
+    );
+    Err(SyncError::new(ErrorKind::Malformed, message)
+        .with_operation("push")
+        .with_adapter(adapter))
 }
 
 #[cfg(test)]

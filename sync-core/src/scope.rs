@@ -92,13 +92,18 @@ impl TryFrom<ScopeParts> for SyncScope {
         parts
             .keys
             .into_iter()
-            .try_fold(SyncScope::new(parts.name)?, |scope, (name, value)| scope.with(name, value))
+            .try_fold(SyncScope::new(parts.name)?, |scope, (name, value)| {
+                scope.with(name, value)
+            })
     }
 }
 
 impl From<SyncScope> for ScopeParts {
     fn from(scope: SyncScope) -> Self {
-        Self { name: scope.name, keys: scope.keys }
+        Self {
+            name: scope.name,
+            keys: scope.keys,
+        }
     }
 }
 
@@ -157,7 +162,11 @@ impl ScopeKey {
             let (key, value) = pair.split_once('=').ok_or_else(bad)?;
             scope = scope.with(unescape(key).ok_or_else(bad)?, unescape(value).ok_or_else(bad)?)?;
         }
-        if scope.key.as_str() == text { Ok(scope) } else { Err(bad()) }
+        if scope.key.as_str() == text {
+            Ok(scope)
+        } else {
+            Err(bad())
+        }
     }
 }
 
@@ -203,16 +212,27 @@ fn unescape(text: &str) -> Option<String> {
 }
 
 /// Refuses text that cannot be a name, saying which field and why.
-pub(crate) fn check_text(field: &str, text: &str, max_chars: usize, may_be_empty: bool) -> Result<(), SyncError> {
+pub(crate) fn check_text(
+    field: &str,
+    text: &str,
+    max_chars: usize,
+    may_be_empty: bool,
+) -> Result<(), SyncError> {
     if text.is_empty() && !may_be_empty {
         return Err(SyncError::invalid(field, "must not be empty"));
     }
     let chars = text.chars().count();
     if chars > max_chars {
-        return Err(SyncError::invalid(field, format!("has {chars} characters, at most {max_chars} are allowed")));
+        return Err(SyncError::invalid(
+            field,
+            format!("has {chars} characters, at most {max_chars} are allowed"),
+        ));
     }
     match text.chars().position(char::is_control) {
-        Some(at) => Err(SyncError::invalid(field, format!("has a control character at position {at}; remove it"))),
+        Some(at) => Err(SyncError::invalid(
+            field,
+            format!("has a control character at position {at}; remove it"),
+        )),
         None => Ok(()),
     }
 }
@@ -310,7 +330,12 @@ mod tests {
 
     #[test]
     fn a_value_cannot_smuggle_in_another_key() {
-        let honest = SyncScope::new("s").unwrap().with("a", "1").unwrap().with("b", "2").unwrap();
+        let honest = SyncScope::new("s")
+            .unwrap()
+            .with("a", "1")
+            .unwrap()
+            .with("b", "2")
+            .unwrap();
         let smuggled = SyncScope::new("s").unwrap().with("a", "1&b=2").unwrap();
         assert_ne!(honest.key(), smuggled.key());
     }
@@ -318,8 +343,16 @@ mod tests {
     #[test]
     fn bad_names_are_refused_with_the_field() {
         assert!(SyncScope::new("").unwrap_err().to_string().contains("scope.name"));
-        assert!(SyncScope::new("a\nb").unwrap_err().to_string().contains("position 1"));
-        assert!(ScopeKey::parse("s?b=1&a=2").is_err(), "unsorted keys are not canonical");
+        assert!(
+            SyncScope::new("a\nb")
+                .unwrap_err()
+                .to_string()
+                .contains("position 1")
+        );
+        assert!(
+            ScopeKey::parse("s?b=1&a=2").is_err(),
+            "unsorted keys are not canonical"
+        );
         assert!(ScopeKey::parse("s?").is_err());
     }
 }

@@ -29,7 +29,11 @@ impl Stamp {
     /// A stamp from its parts: milliseconds since the Unix epoch (48 bits are kept), counter, node.
     pub const fn new(millis: u64, counter: u16, node: u64) -> Self {
         let millis = if millis > MAX_MILLIS { MAX_MILLIS } else { millis };
-        Self { millis, counter, node }
+        Self {
+            millis,
+            counter,
+            node,
+        }
     }
 
     /// The time part, in milliseconds since the Unix epoch.
@@ -135,7 +139,11 @@ impl HybridClock {
 
     /// A clock for the node `node`, which accepts foreign stamps up to `max_ahead` (inclusive) in the future.
     pub fn new(node: u64, max_ahead: Duration) -> Self {
-        Self { node, max_ahead, last: Mutex::new(Stamp::new(0, 0, node)) }
+        Self {
+            node,
+            max_ahead,
+            last: Mutex::new(Stamp::new(0, 0, node)),
+        }
     }
 
     /// The node whose stamps this clock makes.
@@ -145,7 +153,9 @@ impl HybridClock {
 
     fn last(&self) -> std::sync::MutexGuard<'_, Stamp> {
         // A panic while the lock is held cannot leave a torn stamp, so a poisoned lock is still good.
-        self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.last
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Continues after a stamp that this store has persisted, however far ahead it is.
@@ -158,7 +168,11 @@ impl HybridClock {
     pub fn tick(&self, now: Timestamp) -> Stamp {
         let physical = u64::try_from(now.as_millis()).unwrap_or(0);
         let mut last = self.last();
-        let (millis, counter) = if physical > last.millis { (physical, 0) } else { last.successor() };
+        let (millis, counter) = if physical > last.millis {
+            (physical, 0)
+        } else {
+            last.successor()
+        };
         *last = Stamp::new(millis, counter, self.node);
         *last
     }
@@ -221,14 +235,25 @@ mod tests {
     #[test]
     fn the_drift_bound_is_inclusive_and_refusal_does_not_stop_writing() {
         let clock = HybridClock::new(1, Duration::from_millis(100));
-        assert_eq!(clock.observe(Stamp::new(1_100, 0, 2), at(1_000)), Observed::Adopted);
-        assert_eq!(clock.observe(Stamp::new(1_101, 0, 2), at(1_000)), Observed::TooFarAhead);
+        assert_eq!(
+            clock.observe(Stamp::new(1_100, 0, 2), at(1_000)),
+            Observed::Adopted
+        );
+        assert_eq!(
+            clock.observe(Stamp::new(1_101, 0, 2), at(1_000)),
+            Observed::TooFarAhead
+        );
         assert_eq!(clock.tick(at(1_000)), Stamp::new(1_100, 1, 1));
     }
 
     #[test]
     fn text_sorts_as_stamps_do_and_reads_back() {
-        let stamps = [Stamp::new(1, 0, 9), Stamp::new(1, 1, 0), Stamp::new(16, 0, 0), Stamp::new(u64::MAX, 0, 0)];
+        let stamps = [
+            Stamp::new(1, 0, 9),
+            Stamp::new(1, 1, 0),
+            Stamp::new(16, 0, 0),
+            Stamp::new(u64::MAX, 0, 0),
+        ];
         for pair in stamps.windows(2) {
             assert!(pair[0] < pair[1] && pair[0].to_string() < pair[1].to_string());
         }

@@ -315,7 +315,13 @@ pub trait LocalStore: fmt::Debug + Send + Sync + 'static {
     /// # Behavior
     /// - Granted if nobody holds it, if `holder` does, or if its time ended before `now`.
     /// - A new holder gets a greater fence than any before; renewing keeps the fence.
-    async fn acquire_lease(&self, name: &str, holder: Uuid, now: Timestamp, time: Duration) -> Result<LeaseAnswer>;
+    async fn acquire_lease(
+        &self,
+        name: &str,
+        holder: Uuid,
+        now: Timestamp,
+        time: Duration,
+    ) -> Result<LeaseAnswer>;
 
     /// Gives a lease back; nothing happens if the fence is not the current one.
     async fn release_lease(&self, fence: &Fence) -> Result<()>;

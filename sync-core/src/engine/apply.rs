@@ -61,15 +61,31 @@ impl Run<'_> {
     /// of its type is malformed.
     pub(crate) fn gather(&self, raw: Vec<RawChanges>) -> Pulled {
         let mut pulled = Pulled::default();
-        for RawChanges { target, changes, malformed } in raw {
-            let resync = self.states.get(&target.collection).is_some_and(|state| state.pass.is_some());
-            let at = pulled.pages.iter().position(|page| page.target == target).unwrap_or_else(|| {
-                let changes = BTreeMap::new();
-                let page =
-                    ChangePage { target: target.clone(), changes, malformed: Vec::new(), accept_older: resync };
-                pulled.pages.push(page);
-                pulled.pages.len() - 1
-            });
+        for RawChanges {
+            target,
+            changes,
+            malformed,
+        } in raw
+        {
+            let resync = self
+                .states
+                .get(&target.collection)
+                .is_some_and(|state| state.pass.is_some());
+            let at = pulled
+                .pages
+                .iter()
+                .position(|page| page.target == target)
+                .unwrap_or_else(|| {
+                    let changes = BTreeMap::new();
+                    let page = ChangePage {
+                        target: target.clone(),
+                        changes,
+                        malformed: Vec::new(),
+                        accept_older: resync,
+                    };
+                    pulled.pages.push(page);
+                    pulled.pages.len() - 1
+                });
             let page = &mut pulled.pages[at];
             page.malformed.extend(malformed);
             for change in changes {
@@ -88,14 +104,20 @@ impl Run<'_> {
         pulled.observed.sort_unstable();
         // The clock only needs the greatest plausible one; an implausible one must not hide it.
         let now = self.inner.now();
-        pulled.observed.retain(|stamp| !self.inner.clock.is_too_far_ahead(*stamp, now));
+        pulled
+            .observed
+            .retain(|stamp| !self.inner.clock.is_too_far_ahead(*stamp, now));
         pulled.observed = pulled.observed.last().copied().into_iter().collect();
         pulled
     }
 
     /// Whether a state can be stored as a record of its type.
     fn check(&self, target: &Target, id: &RecordId, state: &RemoteState) -> Result<(), MalformedRow> {
-        let malformed = |raw: String, error: String| MalformedRow { id: Some(id.clone()), raw, error };
+        let malformed = |raw: String, error: String| MalformedRow {
+            id: Some(id.clone()),
+            raw,
+            error,
+        };
         match (state, self.inner.registered(&target.collection)) {
             (RemoteState::Live(live), Ok(known)) => (known.schema.check)(&live.record, id)
                 .map_err(|error| malformed(live.record.as_str().to_owned(), error.to_string())),
@@ -129,21 +151,33 @@ impl Run<'_> {
                 None if *state == RemoteState::Missing => {}
                 known_before => {
                     applied.changed += 1;
-                    applied.deleted += u64::from(!state.is_live() && known_before.is_some_and(|known| known.live));
-                    confirmed.push(Confirmation { id: id.clone(), state: state.clone() });
+                    applied.deleted +=
+                        u64::from(!state.is_live() && known_before.is_some_and(|known| known.live));
+                    confirmed.push(Confirmation {
+                        id: id.clone(),
+                        state: state.clone(),
+                    });
                 }
             }
         }
         let removals = confirmed.extract_if(.., |one| one.state == RemoteState::Missing);
-        changes.removals.extend(removals.map(|gone| RecordKey::new(target.clone(), gone.id)));
+        changes
+            .removals
+            .extend(removals.map(|gone| RecordKey::new(target.clone(), gone.id)));
         if !confirmed.is_empty() {
             let schema_version = known.schema.schema_version;
-            changes.confirmed.push(ConfirmedPage { target: target.clone(), records: confirmed, schema_version, mark });
+            changes.confirmed.push(ConfirmedPage {
+                target: target.clone(),
+                records: confirmed,
+                schema_version,
+                mark,
+            });
         }
         if !seen.is_empty() {
             changes.marks.push((target.clone(), seen, mark));
         }
-        self.merge_pending(page, pending, mark, changes, &mut applied).await?;
+        self.merge_pending(page, pending, mark, changes, &mut applied)
+            .await?;
         self.quarantine(page, mark, changes, &mut applied);
         if !ids.is_empty() {
             changes.understood.push((target.clone(), ids));
@@ -161,13 +195,20 @@ impl Run<'_> {
     ) -> Result<()> {
         let known = self.inner.registered(&page.target.collection)?;
         let around = self.inner.surroundings(known);
-        let context = MergeContext { mark, accept_older: page.accept_older };
+        let context = MergeContext {
+            mark,
+            accept_older: page.accept_older,
+        };
         for state in self.inner.store.load_records(&pending).await? {
-            let Some(remote) = page.changes.get(&state.key.id) else { continue };
+            let Some(remote) = page.changes.get(&state.key.id) else {
+                continue;
+            };
             let mut upgraded = state.clone();
             upgrade_state(&known.schema, &mut upgraded);
             let Some(mut transition) = news(&upgraded, remote, context, &around)? else {
-                changes.marks.push((page.target.clone(), vec![state.key.id.clone()], mark));
+                changes
+                    .marks
+                    .push((page.target.clone(), vec![state.key.id.clone()], mark));
                 // The record must not change between this look and the commit.
                 changes.guards.push((state.key, state.revision));
                 continue;
@@ -178,10 +219,21 @@ impl Run<'_> {
             applied.conflicts.extend(transition.conflict.clone());
             let newly_parked = |op: &&PendingOp| {
                 matches!(op.state, OpState::Parked(_))
-                    && transition.before.ops.iter().all(|before| before.state != op.state)
+                    && transition
+                        .before
+                        .ops
+                        .iter()
+                        .all(|before| before.state != op.state)
             };
-            applied.parked.extend(transition.after.ops.iter().filter(newly_parked).cloned());
-            if transition.after.ops.first().is_some_and(|op| op.state == OpState::Deferred) {
+            applied
+                .parked
+                .extend(transition.after.ops.iter().filter(newly_parked).cloned());
+            if transition
+                .after
+                .ops
+                .first()
+                .is_some_and(|op| op.state == OpState::Deferred)
+            {
                 self.follow_remote(&transition.after.key, remote, changes).await?;
             }
         }
@@ -189,8 +241,17 @@ impl Run<'_> {
     }
 
     /// Keeps an open conflict in step with what the remote tells meanwhile.
-    async fn follow_remote(&self, key: &RecordKey, remote: &RemoteState, changes: &mut ChangeSet) -> Result<()> {
-        let query = ConflictQuery { key: Some(key.clone()), open: Some(true), ..ConflictQuery::default() };
+    async fn follow_remote(
+        &self,
+        key: &RecordKey,
+        remote: &RemoteState,
+        changes: &mut ChangeSet,
+    ) -> Result<()> {
+        let query = ConflictQuery {
+            key: Some(key.clone()),
+            open: Some(true),
+            ..ConflictQuery::default()
+        };
         for mut conflict in self.inner.store.load_conflicts(&query).await? {
             conflict.remote = remote.clone();
             changes.conflicts.push(conflict);
@@ -203,11 +264,16 @@ impl Run<'_> {
     fn quarantine(&self, page: &ChangePage, mark: u64, changes: &mut ChangeSet, applied: &mut Applied) {
         let seen: BTreeSet<_> = page.malformed.iter().filter_map(|row| row.id.clone()).collect();
         if !seen.is_empty() {
-            changes.marks.push((page.target.clone(), seen.into_iter().collect(), mark));
+            changes
+                .marks
+                .push((page.target.clone(), seen.into_iter().collect(), mark));
         }
         for row in &page.malformed {
-            let row =
-                QuarantinedRow { target: page.target.clone(), row: row.clone(), seen_at: self.inner.now() };
+            let row = QuarantinedRow {
+                target: page.target.clone(),
+                row: row.clone(),
+                seen_at: self.inner.now(),
+            };
             changes.quarantine.push(row.clone());
             applied.quarantined.push(row);
         }
@@ -228,7 +294,10 @@ impl Run<'_> {
             self.tell_parked(&op);
         }
         if applied.changed > 0 {
-            self.inner.emit(SyncEvent::Pulled { target: target.clone(), changed: applied.changed });
+            self.inner.emit(SyncEvent::Pulled {
+                target: target.clone(),
+                changed: applied.changed,
+            });
         }
     }
 }

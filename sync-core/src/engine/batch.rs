@@ -58,7 +58,9 @@ pub(crate) async fn next_batch(
             ..OpQuery::default()
         };
         let heads = inner.store.load_ops(&query).await?;
-        let Some(last_seq) = heads.last().map(|op| op.seq) else { return Ok(NextBatch::default()) };
+        let Some(last_seq) = heads.last().map(|op| op.seq) else {
+            return Ok(NextBatch::default());
+        };
         let exhausted = heads.len() < window;
         let split_group = !exhausted && splits_group(inner, &heads);
         if split_group {
@@ -95,10 +97,16 @@ struct Arranger<'a> {
 
 impl<'a> Arranger<'a> {
     async fn load(inner: &'a Inner, keys: &[RecordKey]) -> Result<Self> {
-        let mut arranger =
-            Self { inner, now: inner.now(), candidates: Vec::new(), known: BTreeMap::new() };
+        let mut arranger = Self {
+            inner,
+            now: inner.now(),
+            candidates: Vec::new(),
+            known: BTreeMap::new(),
+        };
         arranger.candidates = arranger.read(keys).await?;
-        arranger.candidates.sort_by_key(|state| state.ops.first().map(|op| op.seq));
+        arranger
+            .candidates
+            .sort_by_key(|state| state.ops.first().map(|op| op.seq));
         // Parents may wait for their own parents.
         let mut children = arranger.candidates.clone();
         loop {
@@ -136,11 +144,15 @@ impl<'a> Arranger<'a> {
     }
 
     fn named_by(&self, key: &RecordKey, payload: Option<&Payload>) -> Vec<RecordKey> {
-        let Some(known) = self.inner.collections.get(&key.target.collection) else { return Vec::new() };
+        let Some(known) = self.inner.collections.get(&key.target.collection) else {
+            return Vec::new();
+        };
         if known.schema.parents.is_empty() {
             return Vec::new();
         }
-        let Some(fields) = payload.and_then(|payload| payload.to_object().ok()) else { return Vec::new() };
+        let Some(fields) = payload.and_then(|payload| payload.to_object().ok()) else {
+            return Vec::new();
+        };
         let id_of = |value: &serde_json::Value| match value {
             serde_json::Value::String(text) => RecordId::new(text.clone()).ok(),
             serde_json::Value::Number(number) => RecordId::new(number.to_string()).ok(),
@@ -151,7 +163,10 @@ impl<'a> Arranger<'a> {
             .filter(|parent| self.inner.collections.contains_key(&parent.collection))
             .filter_map(|parent| {
                 let id = fields.get(&parent.field).and_then(id_of)?;
-                Some(RecordKey::new(Target::new(parent.collection.clone(), key.scope().clone()), id))
+                Some(RecordKey::new(
+                    Target::new(parent.collection.clone(), key.scope().clone()),
+                    id,
+                ))
             })
             .filter(|parent| parent != key)
             .collect()
@@ -166,13 +181,17 @@ impl<'a> Arranger<'a> {
             self.place(state, &children_of, &mut placed, &mut order);
         }
         for key in order {
-            let Some(state) = self.known.get(key) else { continue };
+            let Some(state) = self.known.get(key) else {
+                continue;
+            };
             let Some(op) = state.ops.first() else { continue };
             match &op.state {
                 OpState::Parked(_) => batch.park.push(state.clone()),
                 OpState::Queued | OpState::InDoubt => match self.obstacle(state) {
                     Obstacle::None => batch.send.push(state.clone()),
-                    Obstacle::Parked(by) if op.state == OpState::Queued => batch.block.push((state.clone(), by)),
+                    Obstacle::Parked(by) if op.state == OpState::Queued => {
+                        batch.block.push((state.clone(), by))
+                    }
                     Obstacle::Parked(_) | Obstacle::Later => {}
                 },
                 OpState::Deferred | OpState::Blocked { .. } => {}
@@ -215,7 +234,10 @@ impl<'a> Arranger<'a> {
         if !placed.insert(&state.key) {
             return;
         }
-        let before = self.parents(state).into_iter().chain(children_of.get(&state.key).into_iter().flatten().cloned());
+        let before = self
+            .parents(state)
+            .into_iter()
+            .chain(children_of.get(&state.key).into_iter().flatten().cloned());
         for key in before {
             if let Some(other) = self.known.get(&key).filter(|other| self.is_due(other)) {
                 self.place(other, children_of, placed, order);
@@ -225,14 +247,21 @@ impl<'a> Arranger<'a> {
     }
 
     fn is_due(&self, state: &RecordState) -> bool {
-        state.ops.first().is_some_and(|op| op.state.kind().is_active() && op.next_attempt_at <= self.now)
+        state
+            .ops
+            .first()
+            .is_some_and(|op| op.state.kind().is_active() && op.next_attempt_at <= self.now)
     }
 
     /// Whether a parent that is still to be created stands in the way.
     fn obstacle(&self, state: &RecordState) -> Obstacle {
         for parent in self.parents(state) {
-            let Some(parent) = self.known.get(&parent).filter(|parent| !parent.base.is_live()) else { continue };
-            let Some(op) = parent.ops.first().filter(|op| op.kind == OpKind::Create) else { continue };
+            let Some(parent) = self.known.get(&parent).filter(|parent| !parent.base.is_live()) else {
+                continue;
+            };
+            let Some(op) = parent.ops.first().filter(|op| op.kind == OpKind::Create) else {
+                continue;
+            };
             match &op.state {
                 OpState::Parked(_) | OpState::Deferred => return Obstacle::Parked(op.op_id),
                 OpState::Blocked { by } => return Obstacle::Parked(*by),
@@ -258,7 +287,11 @@ impl<'a> Arranger<'a> {
                 batch.send.truncate(limit);
             }
             None => {
-                let singles = batch.send.iter().take_while(|state| group_of(state).is_none()).count();
+                let singles = batch
+                    .send
+                    .iter()
+                    .take_while(|state| group_of(state).is_none())
+                    .count();
                 batch.send.truncate(singles.min(limit));
             }
         }
@@ -277,7 +310,15 @@ pub(crate) fn parents_in_batch<'s>(
     state: &RecordState,
     batch: &'s [RecordState],
 ) -> Vec<&'s RecordState> {
-    let arranger = Arranger { inner, now: inner.now(), candidates: Vec::new(), known: BTreeMap::new() };
+    let arranger = Arranger {
+        inner,
+        now: inner.now(),
+        candidates: Vec::new(),
+        known: BTreeMap::new(),
+    };
     let parents = arranger.parents(state);
-    batch.iter().filter(|other| parents.contains(&other.key)).collect()
+    batch
+        .iter()
+        .filter(|other| parents.contains(&other.key))
+        .collect()
 }

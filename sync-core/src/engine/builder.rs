@@ -33,13 +33,21 @@ pub struct SyncEngineBuilder {
 
 impl fmt::Debug for SyncEngineBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SyncEngineBuilder").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("SyncEngineBuilder")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
 impl SyncEngineBuilder {
     pub(crate) fn new(store: Arc<dyn LocalStore>, remote: Arc<dyn RemoteStore>) -> Self {
-        Self { store, remote, collections: Vec::new(), options: EngineOptions::default(), effects: None }
+        Self {
+            store,
+            remote,
+            collections: Vec::new(),
+            options: EngineOptions::default(),
+            effects: None,
+        }
     }
 
     /// Registers a record type, whose conflicts the last write wins.
@@ -81,9 +89,14 @@ impl SyncEngineBuilder {
             None => default_effects()?,
         };
         let capabilities = self.remote.capabilities();
-        capabilities.check().map_err(|error| error.with_adapter(self.remote.name()))?;
+        capabilities
+            .check()
+            .map_err(|error| error.with_adapter(self.remote.name()))?;
         if self.options.lease_time <= self.options.call_deadline {
-            return Err(configuration("options.lease_time", "must be longer than `call_deadline`"));
+            return Err(configuration(
+                "options.lease_time",
+                "must be longer than `call_deadline`",
+            ));
         }
         let collections = ranked(self.collections)?;
         let schemas: Vec<_> = collections.values().map(|known| known.schema.clone()).collect();
@@ -105,25 +118,36 @@ impl SyncEngineBuilder {
             holder,
             flights: Flights::default(),
             server_offset: AtomicI64::new(0),
-            status: watch::Sender::new(Arc::new(SyncStatus { online, ..SyncStatus::default() })),
+            status: watch::Sender::new(Arc::new(SyncStatus {
+                online,
+                ..SyncStatus::default()
+            })),
             events: broadcast::Sender::new(EVENT_BUFFER),
             stopped: watch::Sender::new(false),
         };
-        Ok(SyncEngine { inner: Arc::new(inner) })
+        Ok(SyncEngine {
+            inner: Arc::new(inner),
+        })
     }
 }
 
 #[cfg(feature = "tokio-runtime")]
 fn default_effects() -> Result<Effects> {
     if tokio::runtime::Handle::try_current().is_err() {
-        return Err(configuration("effects", "build the engine inside a tokio runtime, or give it effects"));
+        return Err(configuration(
+            "effects",
+            "build the engine inside a tokio runtime, or give it effects",
+        ));
     }
     Ok(Effects::tokio())
 }
 
 #[cfg(not(feature = "tokio-runtime"))]
 fn default_effects() -> Result<Effects> {
-    Err(configuration("effects", "without the feature `tokio-runtime`, effects must be given to the builder"))
+    Err(configuration(
+        "effects",
+        "without the feature `tokio-runtime`, effects must be given to the builder",
+    ))
 }
 
 fn configuration(field: &str, why: impl Into<String>) -> SyncError {
@@ -138,21 +162,42 @@ fn ranked(
     for (schema, resolver) in given {
         let schema = schema?;
         let name = schema.name.clone();
-        if collections.insert(name.clone(), Registered { schema, resolver, rank: 0 }).is_some() {
-            return Err(configuration("collection", format!("{name:?} is registered twice")));
+        if collections
+            .insert(
+                name.clone(),
+                Registered {
+                    schema,
+                    resolver,
+                    rank: 0,
+                },
+            )
+            .is_some()
+        {
+            return Err(configuration(
+                "collection",
+                format!("{name:?} is registered twice"),
+            ));
         }
     }
     if collections.is_empty() {
-        return Err(configuration("collection", "no record type is registered; call `register` on the builder"));
+        return Err(configuration(
+            "collection",
+            "no record type is registered; call `register` on the builder",
+        ));
     }
     // Each round settles at least one level of a graph without cycles; more rounds than levels mean a cycle.
     for _ in 0..=collections.len() {
-        let ranks: BTreeMap<_, _> = collections.iter().map(|(name, known)| (name.clone(), known.rank)).collect();
+        let ranks: BTreeMap<_, _> = collections
+            .iter()
+            .map(|(name, known)| (name.clone(), known.rank))
+            .collect();
         let mut changed = false;
         for (name, known) in &mut collections {
             let parents = known.schema.parents.iter().map(|parent| &parent.collection);
             // A collection may be its own parent, as in a tree; its records are ordered one by one.
-            let above = parents.filter(|parent| *parent != name).filter_map(|parent| ranks.get(parent));
+            let above = parents
+                .filter(|parent| *parent != name)
+                .filter_map(|parent| ranks.get(parent));
             let rank = above.map(|rank| rank + 1).max().unwrap_or(0);
             changed |= std::mem::replace(&mut known.rank, rank) != rank;
         }
@@ -160,5 +205,8 @@ fn ranked(
             return Ok(collections);
         }
     }
-    Err(configuration("parent", "the parents of the registered record types form a cycle"))
+    Err(configuration(
+        "parent",
+        "the parents of the registered record types form a cycle",
+    ))
 }

@@ -11,8 +11,8 @@ use crate::{
     error::{ErrorKind, Result, SyncError},
     machine::{settle_deferred, upgrade_state},
     resolve::Resolution,
-    store::{ConflictQuery, LocalStoreExt, QuarantinedRow},
     scope::Target,
+    store::{ConflictQuery, LocalStoreExt, QuarantinedRow},
 };
 
 const MAX_ROUNDS: u32 = 64;
@@ -32,15 +32,30 @@ impl SyncEngine {
     /// # Errors
     /// `NotFound` if there is no such conflict or it is not open any more; `Invalid` if the resolution is
     /// `Defer`, or a merged record is not acceptable.
-    pub async fn resolve_conflict(&self, conflict_id: Uuid, resolution: Resolution) -> Result<ConflictRecord> {
+    pub async fn resolve_conflict(
+        &self,
+        conflict_id: Uuid,
+        resolution: Resolution,
+    ) -> Result<ConflictRecord> {
         let inner = &self.inner;
         inner.check_running()?;
-        let query = ConflictQuery { conflict_id: Some(conflict_id), ..ConflictQuery::default() };
+        let query = ConflictQuery {
+            conflict_id: Some(conflict_id),
+            ..ConflictQuery::default()
+        };
         for _ in 0..MAX_ROUNDS {
-            let open = inner.store.load_conflicts(&query).await?.into_iter().find(ConflictRecord::is_open);
+            let open = inner
+                .store
+                .load_conflicts(&query)
+                .await?
+                .into_iter()
+                .find(ConflictRecord::is_open);
             let open = open.ok_or_else(|| {
-                SyncError::new(ErrorKind::NotFound, format!("there is no open conflict {conflict_id}"))
-                    .with_field("conflict_id")
+                SyncError::new(
+                    ErrorKind::NotFound,
+                    format!("there is no open conflict {conflict_id}"),
+                )
+                .with_field("conflict_id")
             })?;
             let known = inner.registered(&open.key.target.collection)?;
             if let Resolution::Merged(payload) = &resolution {
@@ -61,7 +76,10 @@ impl SyncEngine {
                 return Ok(settled);
             }
         }
-        Err(SyncError::new(ErrorKind::Busy, "the record kept changing; try again"))
+        Err(SyncError::new(
+            ErrorKind::Busy,
+            "the record kept changing; try again",
+        ))
     }
 
     /// Rows that the remote sent and that could not be understood, latest first.

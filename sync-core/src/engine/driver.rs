@@ -136,7 +136,16 @@ impl Driver {
     ) -> Self {
         let changes = inner.store.changes();
         let connectivity = inner.effects.connectivity.changes();
-        Self { inner, scope, options, ended, poked, pokes_open: true, changes, connectivity }
+        Self {
+            inner,
+            scope,
+            options,
+            ended,
+            poked,
+            pokes_open: true,
+            changes,
+            connectivity,
+        }
     }
 
     async fn run(mut self) {
@@ -183,7 +192,10 @@ impl Driver {
         }
         if failed_until > now {
             due = due.min(failed_until);
-        } else if let Ok(OpCounts { next_due: Some(next), .. }) = self.inner.store.count_ops(Some(&self.scope)).await {
+        } else if let Ok(OpCounts {
+            next_due: Some(next), ..
+        }) = self.inner.store.count_ops(Some(&self.scope)).await
+        {
             // Something queued is due by itself; a floor keeps what cannot be sent from being tried at once.
             due = due.min(next.max(now.plus(self.options.debounce.max(Duration::from_millis(50)))));
         }
@@ -234,7 +246,12 @@ impl Driver {
 }
 
 /// Keeps a subscription to the remote's pokes, and counts them.
-async fn listen(inner: &Arc<Inner>, scope: &SyncScope, mut ended: watch::Receiver<()>, pokes: watch::Sender<u64>) {
+async fn listen(
+    inner: &Arc<Inner>,
+    scope: &SyncScope,
+    mut ended: watch::Receiver<()>,
+    pokes: watch::Sender<u64>,
+) {
     let mut failures = 0;
     loop {
         let remote = Arc::clone(&inner.remote);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{SyncEngine, ScopeStatus};
+use super::{ScopeStatus, SyncEngine};
 use crate::{
     conflict_record::ConflictRecord,
     error::Result,
@@ -31,7 +31,10 @@ impl Explanation {
     /// When the record's first operation is tried next; `None` if nothing is to be sent by itself.
     pub fn next_attempt_at(&self) -> Option<Timestamp> {
         let op = self.record.ops.first()?;
-        op.state.kind().is_active().then(|| op.next_attempt_at.max(self.target.next_attempt_at))
+        op.state
+            .kind()
+            .is_active()
+            .then(|| op.next_attempt_at.max(self.target.next_attempt_at))
     }
 }
 
@@ -42,7 +45,10 @@ impl SyncEngine {
     /// The store's.
     pub async fn explain(&self, key: &RecordKey) -> Result<Explanation> {
         let store = &self.inner.store;
-        let conflicts = ConflictQuery { key: Some(key.clone()), ..ConflictQuery::default() };
+        let conflicts = ConflictQuery {
+            key: Some(key.clone()),
+            ..ConflictQuery::default()
+        };
         Ok(Explanation {
             record: store.load_record(key).await?,
             conflicts: store.load_conflicts(&conflicts).await?,
@@ -71,7 +77,9 @@ impl fmt::Display for Explanation {
             explain_op(f, op)?;
         }
         for conflict in &self.conflicts {
-            let settlement = conflict.settlement.map_or("open", |settlement| settlement.as_str());
+            let settlement = conflict
+                .settlement
+                .map_or("open", |settlement| settlement.as_str());
             writeln!(f, "  conflict of {}: {settlement}", conflict.detected_at)?;
         }
         match self.target.pulled_at {
@@ -94,7 +102,13 @@ fn explain_op(f: &mut fmt::Formatter<'_>, op: &PendingOp) -> fmt::Result {
         OpState::Deferred => "waits for you to resolve a conflict".to_owned(),
         OpState::Blocked { by } => format!("waits for operation {by}"),
     };
-    write!(f, "  {} {}: {state}; sent {} times", op.kind.as_str(), op.op_id, op.attempts)?;
+    write!(
+        f,
+        "  {} {}: {state}; sent {} times",
+        op.kind.as_str(),
+        op.op_id,
+        op.attempts
+    )?;
     match &op.last_failure {
         Some(failure) => writeln!(f, "; last failure {}: {}", failure.at, failure.message),
         None => writeln!(f),

@@ -45,7 +45,10 @@ impl Ticket {
 }
 
 fn interrupted() -> SyncError {
-    SyncError::new(ErrorKind::Stopped, "the engine was stopped before the synchronization ended")
+    SyncError::new(
+        ErrorKind::Stopped,
+        "the engine was stopped before the synchronization ended",
+    )
 }
 
 impl Flights {
@@ -92,7 +95,11 @@ async fn fly(inner: &Arc<Inner>, scope: &SyncScope) {
                 }
             }
         };
-        let result = if inner.is_stopped() { Err(interrupted()) } else { run::run(inner, scope, &flight.request).await };
+        let result = if inner.is_stopped() {
+            Err(interrupted())
+        } else {
+            run::run(inner, scope, &flight.request).await
+        };
         flight.answer.send_replace(Some(result.map(Arc::new)));
     }
 }

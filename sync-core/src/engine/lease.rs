@@ -30,15 +30,24 @@ impl Lease {
             let now = inner.now();
             let time = inner.options.lease_time;
             let held_until = match inner.store.acquire_lease(&name, inner.holder, now, time).await? {
-                LeaseAnswer::Granted(fence) => return Ok(Self { name, fence, until: now.plus(time) }),
+                LeaseAnswer::Granted(fence) => {
+                    return Ok(Self {
+                        name,
+                        fence,
+                        until: now.plus(time),
+                    });
+                }
                 LeaseAnswer::Held { until } => until,
             };
             if inner.effects.clock.monotonic() >= give_up || inner.is_stopped() {
-                let message = format!("another engine or process synchronizes it, until {held_until} or longer");
+                let message =
+                    format!("another engine or process synchronizes it, until {held_until} or longer");
                 return Err(SyncError::new(ErrorKind::LeaseLost, message).with_scope(scope));
             }
             inner.set_activity(scope, Activity::WaitingForLease);
-            let pause = held_until.since(now).clamp(Duration::from_millis(10), Duration::from_millis(500));
+            let pause = held_until
+                .since(now)
+                .clamp(Duration::from_millis(10), Duration::from_millis(500));
             inner.effects.timer.sleep(pause).await;
         }
     }
@@ -55,12 +64,19 @@ impl Lease {
             return Ok(());
         }
         let time = inner.options.lease_time;
-        match inner.store.acquire_lease(&self.name, inner.holder, now, time).await? {
+        match inner
+            .store
+            .acquire_lease(&self.name, inner.holder, now, time)
+            .await?
+        {
             LeaseAnswer::Granted(fence) if fence.token == self.fence.token => {
                 self.until = now.plus(time);
                 Ok(())
             }
-            _ => Err(SyncError::new(ErrorKind::LeaseLost, "another engine or process took the scope over")),
+            _ => Err(SyncError::new(
+                ErrorKind::LeaseLost,
+                "another engine or process took the scope over",
+            )),
         }
     }
 

@@ -87,8 +87,10 @@ impl SyncEngine {
     /// The store's.
     pub async fn set_cache_limits(&self, limits: &CacheLimits) -> Result<u64> {
         let text = serde_json::to_string(limits).map_err(|error| SyncError::malformed(LIMITS, error))?;
-        let changes =
-            ChangeSet { settings: vec![(LIMITS.to_owned(), Some(text))], ..ChangeSet::at(self.inner.now()) };
+        let changes = ChangeSet {
+            settings: vec![(LIMITS.to_owned(), Some(text))],
+            ..ChangeSet::at(self.inner.now())
+        };
         self.inner.store.commit(changes).await?;
         self.enforce_cache_limits().await
     }
@@ -104,13 +106,30 @@ impl SyncEngine {
         let inner = &self.inner;
         let now = inner.now();
         let older_than = |age: Duration| now.plus_micros(-i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
-        let all = EvictionQuery { target: None, tombstones: true, touched_before: None, limit: CHUNK };
+        let all = EvictionQuery {
+            target: None,
+            tombstones: true,
+            touched_before: None,
+            limit: CHUNK,
+        };
         if let Some(age) = limits.tombstone_age {
-            inner.evict(&EvictionQuery { touched_before: Some(older_than(age)), ..all.clone() }, u64::MAX).await?;
+            inner
+                .evict(
+                    &EvictionQuery {
+                        touched_before: Some(older_than(age)),
+                        ..all.clone()
+                    },
+                    u64::MAX,
+                )
+                .await?;
         }
         let mut evicted = 0;
         if let Some(age) = limits.max_age {
-            let old = EvictionQuery { tombstones: false, touched_before: Some(older_than(age)), ..all.clone() };
+            let old = EvictionQuery {
+                tombstones: false,
+                touched_before: Some(older_than(age)),
+                ..all.clone()
+            };
             evicted += inner.evict(&old, u64::MAX).await?;
         }
         if let Some(max) = limits.max_bytes {
@@ -120,7 +139,15 @@ impl SyncEngine {
             }
             let size = inner.store.approx_size(None).await?;
             if size > max {
-                evicted += inner.evict(&EvictionQuery { tombstones: false, ..all }, size - max).await?;
+                evicted += inner
+                    .evict(
+                        &EvictionQuery {
+                            tombstones: false,
+                            ..all
+                        },
+                        size - max,
+                    )
+                    .await?;
             }
         }
         Ok(evicted)
@@ -140,7 +167,9 @@ impl SyncEngine {
         self.inner.effects.spawner.spawn(Box::pin(async move {
             let _ = sender.send(inner.clear(&scope, discard_pending).await);
         }));
-        receiver.await.unwrap_or_else(|_| Err(SyncError::new(ErrorKind::Stopped, "the engine was stopped")))
+        receiver
+            .await
+            .unwrap_or_else(|_| Err(SyncError::new(ErrorKind::Stopped, "the engine was stopped")))
     }
 }
 
@@ -154,20 +183,33 @@ impl Inner {
 
     async fn clear_leased(&self, scope: &SyncScope, discard_pending: bool, lease: &Lease) -> Result<Cleared> {
         let mut cleared = Cleared::default();
-        let pending = OpQuery { scope: Some(scope.clone()), ..OpQuery::default() };
+        let pending = OpQuery {
+            scope: Some(scope.clone()),
+            ..OpQuery::default()
+        };
         let count = self.store.count_ops(Some(scope)).await?.total();
         if count > 0 && !discard_pending {
-            let message =
-                format!("{count} operations are pending; synchronize or export them first, or discard them explicitly");
+            let message = format!(
+                "{count} operations are pending; synchronize or export them first, or discard them explicitly"
+            );
             return Err(SyncError::new(ErrorKind::PendingOps, message));
         }
-        let mut keys: Vec<RecordKey> = self.store.load_ops(&pending).await?.into_iter().map(|op| op.key).collect();
+        let mut keys: Vec<RecordKey> = self
+            .store
+            .load_ops(&pending)
+            .await?
+            .into_iter()
+            .map(|op| op.key)
+            .collect();
         keys.sort();
         keys.dedup();
         for chunk in keys.chunks(CHUNK as usize) {
             loop {
                 let states = self.store.load_records(chunk).await?;
-                let mut changes = ChangeSet { fence: Some(lease.fence()), ..ChangeSet::at(self.now()) };
+                let mut changes = ChangeSet {
+                    fence: Some(lease.fence()),
+                    ..ChangeSet::at(self.now())
+                };
                 for state in &states {
                     Transition::new(state.clone(), discard(state)).add_to(&mut changes);
                 }
@@ -188,14 +230,24 @@ impl Inner {
 
     async fn clear_target(&self, target: &Target, lease: &Lease) -> Result<u64> {
         // First the mark that the collection is not complete: a crash in between must not hide what is missing.
-        let state = TargetState { incomplete: Some(Incomplete::Cleared), ..TargetState::new(target.clone()) };
-        let changes =
-            ChangeSet { fence: Some(lease.fence()), targets: vec![state], ..ChangeSet::at(self.now()) };
+        let state = TargetState {
+            incomplete: Some(Incomplete::Cleared),
+            ..TargetState::new(target.clone())
+        };
+        let changes = ChangeSet {
+            fence: Some(lease.fence()),
+            targets: vec![state],
+            ..ChangeSet::at(self.now())
+        };
         self.store.commit(changes).await?;
         let mut removed = 0;
         for tombstones in [false, true] {
-            let query =
-                EvictionQuery { target: Some(target.clone()), tombstones, touched_before: None, limit: CHUNK };
+            let query = EvictionQuery {
+                target: Some(target.clone()),
+                tombstones,
+                touched_before: None,
+                limit: CHUNK,
+            };
             loop {
                 let found = self.store.load_eviction_candidates(&query).await?;
                 if found.is_empty() {
@@ -203,7 +255,11 @@ impl Inner {
                 }
                 let removals: Vec<_> = found.into_iter().map(|candidate| candidate.key).collect();
                 let count = removals.len() as u64;
-                let changes = ChangeSet { fence: Some(lease.fence()), removals, ..ChangeSet::at(self.now()) };
+                let changes = ChangeSet {
+                    fence: Some(lease.fence()),
+                    removals,
+                    ..ChangeSet::at(self.now())
+                };
                 if self.store.commit(changes).await? == CommitOutcome::Committed && !tombstones {
                     removed += count;
                 }
@@ -217,11 +273,16 @@ impl Inner {
         let (mut freed, mut evicted) = (0_u64, 0);
         while freed < bytes {
             let found = self.store.load_eviction_candidates(query).await?;
-            let Some(first) = found.first() else { return Ok(evicted) };
+            let Some(first) = found.first() else {
+                return Ok(evicted);
+            };
             // One collection at a time, under the lease of its scope: a pull must not write over the mark.
             let target = first.key.target.clone();
             let mut chosen = Vec::new();
-            for candidate in found.into_iter().filter(|candidate| candidate.key.target == target) {
+            for candidate in found
+                .into_iter()
+                .filter(|candidate| candidate.key.target == target)
+            {
                 if freed >= bytes {
                     break;
                 }
@@ -232,7 +293,10 @@ impl Inner {
             if self.evict_chosen(&target, chosen, query.tombstones).await? == CommitOutcome::Committed {
                 evicted += count;
                 if !query.tombstones {
-                    self.emit(SyncEvent::Evicted { target, records: count });
+                    self.emit(SyncEvent::Evicted {
+                        target,
+                        records: count,
+                    });
                 }
             }
         }
@@ -246,7 +310,11 @@ impl Inner {
         tombstones: bool,
     ) -> Result<CommitOutcome> {
         let lease = Lease::acquire(self, &target.scope).await?;
-        let mut changes = ChangeSet { fence: Some(lease.fence()), removals, ..ChangeSet::at(self.now()) };
+        let mut changes = ChangeSet {
+            fence: Some(lease.fence()),
+            removals,
+            ..ChangeSet::at(self.now())
+        };
         let result = async {
             if !tombstones {
                 let state = self.store.load_target(target).await?;

@@ -62,7 +62,7 @@ pub use reads::RawAnswer;
 pub use report::SyncReport;
 pub(crate) use report::SyncRequest;
 pub use status::{Activity, ScopeStatus, SyncStatus};
-pub use writes::{Written, Write};
+pub use writes::{Write, Written};
 
 use flights::{Flights, Ticket};
 
@@ -182,9 +182,20 @@ impl SyncEngine {
     /// As [`SyncEngine::synchronize`]; `Unsupported` if the remote cannot list ids.
     pub async fn sweep(&self, scope: &SyncScope) -> Result<Arc<SyncReport>> {
         if !self.inner.capabilities.id_list {
-            return Err(SyncError::unsupported("capabilities.id_list", "this remote cannot list its ids"));
+            return Err(SyncError::unsupported(
+                "capabilities.id_list",
+                "this remote cannot list its ids",
+            ));
         }
-        self.request(scope, SyncRequest { sweep: true, ..SyncRequest::BOTH })?.wait().await
+        self.request(
+            scope,
+            SyncRequest {
+                sweep: true,
+                ..SyncRequest::BOTH
+            },
+        )?
+        .wait()
+        .await
     }
 
     pub(crate) fn request(&self, scope: &SyncScope, request: SyncRequest) -> Result<Ticket> {
@@ -223,7 +234,9 @@ impl SyncEngine {
         stream::unfold(self.inner.events.subscribe(), |mut receiver| async move {
             match receiver.recv().await {
                 Ok(event) => Some((event, receiver)),
-                Err(broadcast::error::RecvError::Lagged(missed)) => Some((SyncEvent::Missed(missed), receiver)),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    Some((SyncEvent::Missed(missed), receiver))
+                }
                 Err(broadcast::error::RecvError::Closed) => None,
             }
         })
@@ -248,21 +261,33 @@ impl Inner {
     }
 
     pub(crate) fn check_running(&self) -> Result<()> {
-        if self.is_stopped() { Err(SyncError::new(ErrorKind::Stopped, "the engine was stopped")) } else { Ok(()) }
+        if self.is_stopped() {
+            Err(SyncError::new(ErrorKind::Stopped, "the engine was stopped"))
+        } else {
+            Ok(())
+        }
     }
 
     pub(crate) fn registered(&self, collection: &CollectionName) -> Result<&Registered> {
         self.collections.get(collection).ok_or_else(|| {
-            let message = format!("the record type {collection:?} was not registered; add it to the engine's builder");
+            let message =
+                format!("the record type {collection:?} was not registered; add it to the engine's builder");
             SyncError::new(ErrorKind::Configuration, message).with_field("collection")
         })
     }
 
     /// The targets of a scope, parents before children.
     pub(crate) fn targets(&self, scope: &SyncScope) -> Vec<Target> {
-        let mut ranked: Vec<_> = self.collections.iter().map(|(name, known)| (known.rank, name)).collect();
+        let mut ranked: Vec<_> = self
+            .collections
+            .iter()
+            .map(|(name, known)| (known.rank, name))
+            .collect();
         ranked.sort();
-        ranked.into_iter().map(|(_, name)| Target::new(name.clone(), scope.clone())).collect()
+        ranked
+            .into_iter()
+            .map(|(_, name)| Target::new(name.clone(), scope.clone()))
+            .collect()
     }
 
     pub(crate) fn surroundings<'a>(&'a self, known: &'a Registered) -> Surroundings<'a> {
@@ -286,7 +311,12 @@ impl Inner {
 
     pub(crate) fn pause_after(&self, failures: u32) -> Duration {
         let options = &self.options;
-        backoff::pause_after(failures, options.retry_base, options.retry_cap, &*self.effects.random)
+        backoff::pause_after(
+            failures,
+            options.retry_base,
+            options.retry_cap,
+            &*self.effects.random,
+        )
     }
 
     pub(crate) fn emit(&self, event: SyncEvent) {
@@ -306,7 +336,10 @@ impl Inner {
 
     pub(crate) async fn refresh_counts(&self) -> Result<()> {
         let operations = self.store.count_ops(None).await?;
-        let open = ConflictQuery { open: Some(true), ..ConflictQuery::default() };
+        let open = ConflictQuery {
+            open: Some(true),
+            ..ConflictQuery::default()
+        };
         let open_conflicts = self.store.load_conflicts(&open).await?.len() as u64;
         let online = self.effects.connectivity.is_online();
         self.update_status(|status| {

@@ -137,7 +137,10 @@ impl SyncEngine {
     /// # Errors
     /// The store's.
     pub async fn export_ops(&self, scope: Option<&SyncScope>) -> Result<String> {
-        let query = OpQuery { scope: scope.cloned(), ..OpQuery::default() };
+        let query = OpQuery {
+            scope: scope.cloned(),
+            ..OpQuery::default()
+        };
         let mut lines = String::new();
         for op in self.inner.store.load_ops(&query).await? {
             let line = serde_json::to_string(&ExportedOp::from(&op))
@@ -156,10 +159,16 @@ impl SyncEngine {
     /// The store's.
     pub async fn import_ops(&self, lines: &str) -> Result<Imported> {
         let mut imported = Imported::default();
-        for (number, line) in lines.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        for (number, line) in lines
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| !line.trim().is_empty())
+        {
             match self.import_line(line).await {
                 Ok(written) => imported.written.push(written),
-                Err(error) if error.kind() == ErrorKind::Busy || error.kind() == ErrorKind::Full => return Err(error),
+                Err(error) if error.kind() == ErrorKind::Busy || error.kind() == ErrorKind::Full => {
+                    return Err(error);
+                }
                 Err(error) => imported.left_out.push((number + 1, error)),
             }
         }
@@ -167,7 +176,8 @@ impl SyncEngine {
     }
 
     async fn import_line(&self, line: &str) -> Result<Written> {
-        let op: ExportedOp = serde_json::from_str(line).map_err(|error| SyncError::malformed("line", error))?;
+        let op: ExportedOp =
+            serde_json::from_str(line).map_err(|error| SyncError::malformed("line", error))?;
         let key = RecordKey::new(Target::new(op.collection, op.scope), op.id);
         let there = self.inner.store.load_record(&key).await?.view;
         let write = match (op.kind, op.payload, there) {
@@ -185,7 +195,9 @@ impl SyncEngine {
 
 /// The record with the fields that an operation changes.
 fn only_changed(there: &Payload, wanted: &Payload, changed: &ChangedFields) -> Result<Payload> {
-    let ChangedFields::Only(fields) = changed else { return Ok(wanted.clone()) };
+    let ChangedFields::Only(fields) = changed else {
+        return Ok(wanted.clone());
+    };
     let (mut merged, wanted) = (there.to_object()?, wanted.to_object()?);
     for field in fields {
         match wanted.get(field) {
@@ -198,15 +210,26 @@ fn only_changed(there: &Payload, wanted: &Payload, changed: &ChangedFields) -> R
 
 impl Inner {
     pub(crate) async fn load_op(&self, op_id: OpId) -> Result<PendingOp> {
-        let query = OpQuery { op_ids: Some(vec![op_id]), ..OpQuery::default() };
+        let query = OpQuery {
+            op_ids: Some(vec![op_id]),
+            ..OpQuery::default()
+        };
         let found = self.store.load_ops(&query).await?.into_iter().next();
         found.ok_or_else(|| {
-            SyncError::new(ErrorKind::NotFound, format!("there is no pending operation {op_id}")).with_field("op_id")
+            SyncError::new(
+                ErrorKind::NotFound,
+                format!("there is no pending operation {op_id}"),
+            )
+            .with_field("op_id")
         })
     }
 
     /// Changes the record that an operation belongs to. Returns it as it was before.
-    async fn change_by_op(&self, op_id: OpId, change: impl Fn(&RecordState) -> RecordState) -> Result<RecordState> {
+    async fn change_by_op(
+        &self,
+        op_id: OpId,
+        change: impl Fn(&RecordState) -> RecordState,
+    ) -> Result<RecordState> {
         self.check_running()?;
         for _ in 0..MAX_ROUNDS {
             let key = self.load_op(op_id).await?.key;
@@ -218,13 +241,19 @@ impl Inner {
                 return Ok(state);
             }
         }
-        Err(SyncError::new(ErrorKind::Busy, "the record kept changing; try again"))
+        Err(SyncError::new(
+            ErrorKind::Busy,
+            "the record kept changing; try again",
+        ))
     }
 
     /// Settles what is open of a record whose operations were given up.
     pub(crate) async fn close_conflicts(&self, before: &RecordState) -> Result<()> {
-        let query =
-            ConflictQuery { key: Some(before.key.clone()), open: Some(true), ..ConflictQuery::default() };
+        let query = ConflictQuery {
+            key: Some(before.key.clone()),
+            open: Some(true),
+            ..ConflictQuery::default()
+        };
         let mut conflicts = self.store.load_conflicts(&query).await?;
         if conflicts.is_empty() {
             return Ok(());
@@ -233,7 +262,10 @@ impl Inner {
             conflict.settlement = Some(Settlement::Discarded);
             conflict.settled_at = Some(self.now());
         }
-        let changes = ChangeSet { conflicts, ..ChangeSet::at(self.now()) };
+        let changes = ChangeSet {
+            conflicts,
+            ..ChangeSet::at(self.now())
+        };
         self.store.commit(changes).await.map(drop)
     }
 }

@@ -2,7 +2,11 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{Activity, SyncEvent, apply::{Pulled, RawChanges}, run::Run};
+use super::{
+    Activity, SyncEvent,
+    apply::{Pulled, RawChanges},
+    run::Run,
+};
 use crate::{
     capability::Capabilities,
     change_set::{ChangeSet, CommitOutcome},
@@ -97,33 +101,50 @@ impl Run<'_> {
             // Only a target that was never pulled holds no record and remembers no tombstone.
             holds_nothing: state.sync_point.is_none() && state.generation == 0,
         };
-        let holds_nothing = request.holds_nothing && self.report.pushed == 0 && !self.has_pending(target).await?;
-        let request = PullRequest { holds_nothing, ..request };
+        let holds_nothing =
+            request.holds_nothing && self.report.pushed == 0 && !self.has_pending(target).await?;
+        let request = PullRequest {
+            holds_nothing,
+            ..request
+        };
         let remote = Arc::clone(&self.inner.remote);
-        let page = self.call("pull", async move { remote.pull(request).await }).await?;
+        let page = self
+            .call("pull", async move { remote.pull(request).await })
+            .await?;
         self.inner.learn_server_time(page.server_time);
         Ok(page)
     }
 
     async fn has_pending(&self, target: &Target) -> Result<bool> {
-        let query = OpQuery { target: Some(target.clone()), limit: Some(1), ..OpQuery::default() };
+        let query = OpQuery {
+            target: Some(target.clone()),
+            limit: Some(1),
+            ..OpQuery::default()
+        };
         Ok(!self.inner.store.load_ops(&query).await?.is_empty())
     }
 
     /// Takes a page: the state moves on in memory now, and in the store with the commit of the page.
     async fn accept(&mut self, target: &Target, page: Delta, pending: &mut Pending) -> Result<()> {
         let received = self.report.pulled + pending.changes as u64;
-        self.inner.set_activity(self.scope, Activity::Pulling { received });
+        self.inner
+            .set_activity(self.scope, Activity::Pulling { received });
         let state = self.state(target);
         if page.kind == DeltaKind::Snapshot && state.pass.is_none() {
             state.generation += 1;
             state.pass = Some(Pass::Resync);
         }
         state.sync_point = Some(page.next.clone());
-        let Delta { changes, malformed, .. } = page;
+        let Delta {
+            changes, malformed, ..
+        } = page;
         pending.changes += changes.len() + malformed.len();
         if !(changes.is_empty() && malformed.is_empty()) {
-            pending.pages.push(RawChanges { target: target.clone(), changes, malformed });
+            pending.pages.push(RawChanges {
+                target: target.clone(),
+                changes,
+                malformed,
+            });
         }
         if pending.changes >= self.inner.options.commit_rows {
             self.commit_pages(std::mem::take(pending)).await?;
@@ -146,8 +167,11 @@ impl Run<'_> {
             for page in &pages {
                 tally.push((page.target.clone(), self.apply(page, &mut changes).await?));
             }
-            changes.targets =
-                pages.iter().filter_map(|page| self.states.get(&page.target.collection)).cloned().collect();
+            changes.targets = pages
+                .iter()
+                .filter_map(|page| self.states.get(&page.target.collection))
+                .cloned()
+                .collect();
             if self.commit(changes).await? == CommitOutcome::Committed {
                 for (target, applied) in tally {
                     self.count_applied(&target, applied);
@@ -175,14 +199,20 @@ impl Run<'_> {
             state.failures = 0;
             state.next_attempt_at = Timestamp::EPOCH;
         }
-        let changes = ChangeSet { targets: self.states.values().cloned().collect(), ..ChangeSet::at(now) };
+        let changes = ChangeSet {
+            targets: self.states.values().cloned().collect(),
+            ..ChangeSet::at(now)
+        };
         self.commit(changes).await.map(drop)
     }
 
     /// Begins to pull a collection again from nothing. Records stay; those that are not seen again are removed
     /// at the end.
     pub(crate) async fn begin_resync(&mut self, target: &Target, reason: &str) -> Result<()> {
-        self.inner.emit(SyncEvent::Resyncing { target: target.clone(), reason: reason.to_owned() });
+        self.inner.emit(SyncEvent::Resyncing {
+            target: target.clone(),
+            reason: reason.to_owned(),
+        });
         self.report.resynced = true;
         let state = self.state(target);
         *state = TargetState {
@@ -192,7 +222,10 @@ impl Run<'_> {
             swept_at: None,
             ..state.clone()
         };
-        let changes = ChangeSet { targets: vec![state.clone()], ..ChangeSet::at(self.inner.now()) };
+        let changes = ChangeSet {
+            targets: vec![state.clone()],
+            ..ChangeSet::at(self.inner.now())
+        };
         self.commit(changes).await.map(drop)
     }
 
@@ -204,15 +237,21 @@ impl Run<'_> {
             self.park_all(&target).await?;
             let generation = self.state(&target).generation + 1;
             loop {
-                let ids =
-                    self.inner.store.load_unmarked(&target, generation, None, self.inner.options.commit_rows as u64);
+                let ids = self.inner.store.load_unmarked(
+                    &target,
+                    generation,
+                    None,
+                    self.inner.options.commit_rows as u64,
+                );
                 let ids: Vec<RecordId> = ids.await?;
                 if ids.is_empty() {
                     break;
                 }
                 let mut changes = ChangeSet::at(self.inner.now());
-                changes.removals =
-                    ids.iter().map(|id| crate::RecordKey::new(target.clone(), id.clone())).collect();
+                changes.removals = ids
+                    .iter()
+                    .map(|id| crate::RecordKey::new(target.clone(), id.clone()))
+                    .collect();
                 self.report.swept += ids.len() as u64;
                 self.commit(changes).await?;
             }
@@ -222,21 +261,34 @@ impl Run<'_> {
                 incomplete: Some(Incomplete::Cleared),
                 ..TargetState::new(target.clone())
             };
-            let changes = ChangeSet { targets: vec![state.clone()], ..ChangeSet::at(self.inner.now()) };
+            let changes = ChangeSet {
+                targets: vec![state.clone()],
+                ..ChangeSet::at(self.inner.now())
+            };
             self.commit(changes).await?;
         }
         Ok(())
     }
 
     async fn park_all(&mut self, target: &Target) -> Result<()> {
-        let query = OpQuery { target: Some(target.clone()), heads_only: true, ..OpQuery::default() };
+        let query = OpQuery {
+            target: Some(target.clone()),
+            heads_only: true,
+            ..OpQuery::default()
+        };
         for op in self.inner.store.load_ops(&query).await? {
             if op.state == OpState::Parked(ParkReason::ScopeRevoked) {
                 continue;
             }
             loop {
-                let states = self.inner.store.load_records(std::slice::from_ref(&op.key)).await?;
-                let Some(state) = states.into_iter().next().filter(|state| state.is_pending()) else { break };
+                let states = self
+                    .inner
+                    .store
+                    .load_records(std::slice::from_ref(&op.key))
+                    .await?;
+                let Some(state) = states.into_iter().next().filter(|state| state.is_pending()) else {
+                    break;
+                };
                 let mut after = state.clone();
                 for op in &mut after.ops {
                     op.state = OpState::Parked(ParkReason::ScopeRevoked);
@@ -255,14 +307,21 @@ impl Run<'_> {
 
     /// The states of records at the remote, for each id in order.
     pub(crate) async fn get(&mut self, target: &Target, ids: &[RecordId]) -> Result<Vec<RemoteState>> {
-        let limit = Capabilities::within(self.inner.capabilities.max_page, self.inner.options.page_size) as usize;
+        let limit =
+            Capabilities::within(self.inner.capabilities.max_page, self.inner.options.page_size) as usize;
         let mut states = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(limit) {
             let remote = Arc::clone(&self.inner.remote);
             let (wanted, target) = (chunk.to_vec(), target.clone());
-            let found = self.call("get", async move { remote.get(&target, &wanted).await }).await?;
+            let found = self
+                .call("get", async move { remote.get(&target, &wanted).await })
+                .await?;
             if found.len() != chunk.len() {
-                let message = format!("{} ids were asked for, {} states answered", chunk.len(), found.len());
+                let message = format!(
+                    "{} ids were asked for, {} states answered",
+                    chunk.len(),
+                    found.len()
+                );
                 return Err(SyncError::new(ErrorKind::Malformed, message).with_operation("get"));
             }
             states.extend(found);

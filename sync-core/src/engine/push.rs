@@ -41,10 +41,19 @@ impl Run<'_> {
     pub(crate) async fn push(&mut self) -> Result<()> {
         let options = &self.inner.options;
         let limit = Capabilities::within(self.inner.capabilities.max_push_batch, options.push_batch) as usize;
-        let mut phase =
-            PushPhase { limit, held: BTreeSet::new(), rounds: BTreeMap::new(), failures_in_a_row: 0 };
+        let mut phase = PushPhase {
+            limit,
+            held: BTreeSet::new(),
+            rounds: BTreeMap::new(),
+            failures_in_a_row: 0,
+        };
         loop {
-            self.inner.set_activity(self.scope, Activity::Pushing { sent: self.report.pushed });
+            self.inner.set_activity(
+                self.scope,
+                Activity::Pushing {
+                    sent: self.report.pushed,
+                },
+            );
             let next = next_batch(self.inner, self.scope, phase.limit, &phase.held).await?;
             if next.send.is_empty() && next.block.is_empty() && next.park.is_empty() {
                 return Ok(());
@@ -80,18 +89,31 @@ impl Run<'_> {
         Ok(self.commit(changes).await? == CommitOutcome::Committed)
     }
 
-    async fn push_batch(&mut self, states: Vec<RecordState>, atomic: bool, phase: &mut PushPhase) -> Result<()> {
+    async fn push_batch(
+        &mut self,
+        states: Vec<RecordState>,
+        atomic: bool,
+        phase: &mut PushPhase,
+    ) -> Result<()> {
         let states = self.settle_before_sending(states, phase).await?;
-        let Some(sent) = self.mark_in_doubt(states).await? else { return Ok(()) };
+        let Some(sent) = self.mark_in_doubt(states).await? else {
+            return Ok(());
+        };
         if sent.is_empty() {
             return Ok(());
         }
         let ops: Vec<_> = sent.iter().map(push_op).collect();
-        let batch = PushBatch { scope: self.scope.clone(), ops, atomic };
+        let batch = PushBatch {
+            scope: self.scope.clone(),
+            ops,
+            atomic,
+        };
         let remote = Arc::clone(&self.inner.remote);
         let expected = sent.len();
         let answer = self
-            .call("push", async move { check_outcomes(remote.name(), expected, remote.push(batch).await?) })
+            .call("push", async move {
+                check_outcomes(remote.name(), expected, remote.push(batch).await?)
+            })
             .await;
         match answer {
             Ok(outcomes) => {
@@ -138,9 +160,12 @@ impl Run<'_> {
     fn outcome_by_reading(&self, state: &RecordState, current: RemoteState) -> Result<PushOutcome> {
         let known = self.inner.registered(&state.key.target.collection)?;
         let earlier = state.ops.first().filter(|op| op.state == OpState::InDoubt);
-        let took_effect = earlier.is_some_and(|op| is_effect_of(op, &current, &self.inner.surroundings(known)));
+        let took_effect =
+            earlier.is_some_and(|op| is_effect_of(op, &current, &self.inner.surroundings(known)));
         Ok(match current {
-            current if took_effect => PushOutcome::Duplicate { version: current.version().cloned() },
+            current if took_effect => PushOutcome::Duplicate {
+                version: current.version().cloned(),
+            },
             RemoteState::Missing => PushOutcome::Missing,
             current => PushOutcome::Conflict { current },
         })
@@ -149,15 +174,21 @@ impl Run<'_> {
     async fn read_back(&mut self, states: &[RecordState]) -> Result<Vec<RemoteState>> {
         let mut found: BTreeMap<RecordKey, RemoteState> = BTreeMap::new();
         for target in self.targets.clone() {
-            let ids: Vec<_> =
-                states.iter().filter(|state| state.key.target == target).map(|state| state.key.id.clone()).collect();
+            let ids: Vec<_> = states
+                .iter()
+                .filter(|state| state.key.target == target)
+                .map(|state| state.key.id.clone())
+                .collect();
             if !ids.is_empty() {
                 for (id, state) in ids.iter().zip(self.get(&target, &ids).await?) {
                     found.insert(RecordKey::new(target.clone(), id.clone()), state);
                 }
             }
         }
-        Ok(states.iter().map(|state| found.remove(&state.key).unwrap_or_default()).collect())
+        Ok(states
+            .iter()
+            .map(|state| found.remove(&state.key).unwrap_or_default())
+            .collect())
     }
 
     /// Stores, before anything is sent, that these operations may have taken effect. `None` if a record changed
@@ -199,7 +230,10 @@ impl Run<'_> {
                 let before = state.clone();
                 upgrade_state(&known.schema, &mut state);
                 let Some(op) = was.ops.first() else { continue };
-                let mark = self.states.get(&state.key.target.collection).map_or(0, |target| target.generation);
+                let mark = self
+                    .states
+                    .get(&state.key.target.collection)
+                    .map_or(0, |target| target.generation);
                 let pause = self.inner.pause_after(op.attempts);
                 let around = self.inner.surroundings(known);
                 let read = current.get(&state.key);
@@ -230,8 +264,12 @@ impl Run<'_> {
 
     /// A child that was refused beside a parent that did not take effect was refused for the parent's sake.
     fn blame_parents(&self, sent: &[RecordState], outcomes: &[PushOutcome]) -> Vec<PushOutcome> {
-        let took_effect =
-            |outcome: &PushOutcome| matches!(outcome, PushOutcome::Applied { .. } | PushOutcome::Duplicate { .. });
+        let took_effect = |outcome: &PushOutcome| {
+            matches!(
+                outcome,
+                PushOutcome::Applied { .. } | PushOutcome::Duplicate { .. }
+            )
+        };
         let failed: BTreeSet<&RecordKey> = sent
             .iter()
             .zip(outcomes)
@@ -243,9 +281,14 @@ impl Run<'_> {
             .map(|(state, outcome)| {
                 let refused = matches!(outcome, PushOutcome::Rejected { .. } | PushOutcome::Missing);
                 let parent_failed = refused
-                    && parents_in_batch(self.inner, state, sent).iter().any(|parent| failed.contains(&parent.key));
+                    && parents_in_batch(self.inner, state, sent)
+                        .iter()
+                        .any(|parent| failed.contains(&parent.key));
                 if parent_failed {
-                    PushOutcome::Retry { after: None, reason: "its parent did not take effect".to_owned() }
+                    PushOutcome::Retry {
+                        after: None,
+                        reason: "its parent did not take effect".to_owned(),
+                    }
                 } else {
                     outcome.clone()
                 }
@@ -289,9 +332,15 @@ impl Run<'_> {
             match acknowledged {
                 Acknowledged::Done(transition) => {
                     self.report.pushed += 1;
-                    let repeated = matches!(outcome, PushOutcome::Duplicate { .. } | PushOutcome::Conflict { .. });
+                    let repeated = matches!(
+                        outcome,
+                        PushOutcome::Duplicate { .. } | PushOutcome::Conflict { .. }
+                    );
                     self.report.duplicates += u64::from(repeated);
-                    self.inner.emit(SyncEvent::Pushed { key: transition.after.key, op_id });
+                    self.inner.emit(SyncEvent::Pushed {
+                        key: transition.after.key,
+                        op_id,
+                    });
                 }
                 Acknowledged::Conflict(transition) => self.count_conflict(transition, phase),
                 Acknowledged::Parked(transition) => {
@@ -301,7 +350,11 @@ impl Run<'_> {
                 }
                 Acknowledged::Again(transition) => {
                     self.report.retried += 1;
-                    let due = transition.after.ops.first().is_some_and(|op| op.next_attempt_at <= self.inner.now());
+                    let due = transition
+                        .after
+                        .ops
+                        .first()
+                        .is_some_and(|op| op.next_attempt_at <= self.inner.now());
                     if !due {
                         phase.held.insert(transition.after.key);
                     }
@@ -316,7 +369,12 @@ impl Run<'_> {
             self.report.count_conflict(&conflict);
             self.inner.emit(SyncEvent::Conflict(Arc::new(conflict)));
         }
-        if let Some(op) = transition.after.ops.first().filter(|op| matches!(op.state, OpState::Parked(_))) {
+        if let Some(op) = transition
+            .after
+            .ops
+            .first()
+            .filter(|op| matches!(op.state, OpState::Parked(_)))
+        {
             self.tell_parked(op);
         }
         let rounds = phase.rounds.entry(transition.after.key.clone()).or_default();
@@ -329,13 +387,22 @@ impl Run<'_> {
     pub(crate) fn tell_parked(&mut self, op: &PendingOp) {
         if let OpState::Parked(reason) = &op.state {
             self.report.parked += 1;
-            self.inner.emit(SyncEvent::Parked { key: op.key.clone(), op_id: op.op_id, reason: reason.clone() });
+            self.inner.emit(SyncEvent::Parked {
+                key: op.key.clone(),
+                op_id: op.op_id,
+                reason: reason.clone(),
+            });
         }
     }
 
     /// The push as a whole failed. Either that is for the whole sync to end on, or the batch is made smaller
     /// until the operation that the remote cannot take is alone.
-    async fn push_failed(&mut self, sent: &[RecordState], error: SyncError, phase: &mut PushPhase) -> Result<()> {
+    async fn push_failed(
+        &mut self,
+        sent: &[RecordState],
+        error: SyncError,
+        phase: &mut PushPhase,
+    ) -> Result<()> {
         let alone = sent.len() == 1;
         match error.kind() {
             ErrorKind::ScopeRevoked => {
@@ -343,7 +410,9 @@ impl Run<'_> {
                 self.scope_revoked().await?;
                 Err(error)
             }
-            ErrorKind::TooLarge | ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::Unsupported if alone => {
+            ErrorKind::TooLarge | ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::Unsupported
+                if alone =>
+            {
                 let outcome = PushOutcome::Rejected {
                     code: error.code().unwrap_or(error.kind().as_str()).to_owned(),
                     message: error.message().to_owned(),
@@ -362,9 +431,15 @@ impl Run<'_> {
             }
             ErrorKind::Server | ErrorKind::Malformed => {
                 phase.failures_in_a_row += 1;
-                let outcome = PushOutcome::Unknown { reason: error.message().to_owned() };
+                let outcome = PushOutcome::Unknown {
+                    reason: error.message().to_owned(),
+                };
                 self.apply_outcomes(sent, &[outcome], phase).await?;
-                if phase.failures_in_a_row >= MAX_FAILURES_IN_A_ROW { Err(error) } else { Ok(()) }
+                if phase.failures_in_a_row >= MAX_FAILURES_IN_A_ROW {
+                    Err(error)
+                } else {
+                    Ok(())
+                }
             }
             _ => {
                 let refused_whole = matches!(error.retry(), RetryClass::SignIn | RetryClass::After(_))
@@ -402,7 +477,11 @@ impl Run<'_> {
 
 /// The remote state that the first operation of a record was made on.
 fn expected_base(state: &RecordState) -> &RemoteState {
-    state.ops.first().and_then(|op| op.base.as_ref()).unwrap_or(&state.base)
+    state
+        .ops
+        .first()
+        .and_then(|op| op.base.as_ref())
+        .unwrap_or(&state.base)
 }
 
 fn push_op(state: &RecordState) -> PushOp {
@@ -422,9 +501,10 @@ fn push_op(state: &RecordState) -> PushOp {
 impl Acknowledged {
     fn transition_mut(&mut self) -> Option<&mut Transition> {
         match self {
-            Self::Done(transition) | Self::Conflict(transition) | Self::Parked(transition) | Self::Again(transition) => {
-                Some(transition)
-            }
+            Self::Done(transition)
+            | Self::Conflict(transition)
+            | Self::Parked(transition)
+            | Self::Again(transition) => Some(transition),
             Self::NeedsReadBack | Self::Unknown => None,
         }
     }

@@ -60,7 +60,12 @@ impl SyncEngine {
                 None => false,
             };
             if !hidden {
-                found.push(LocalRecord { id: key.id.clone(), payload, schema_version, pending });
+                found.push(LocalRecord {
+                    id: key.id.clone(),
+                    payload,
+                    schema_version,
+                    pending,
+                });
             }
         }
         self.answer(&key.target, found, freshness).await
@@ -70,12 +75,22 @@ impl SyncEngine {
     ///
     /// # Errors
     /// As [`SyncEngine::query`].
-    pub async fn count(&self, target: &Target, filter: Option<&Filter>, options: &ReadOptions) -> Result<u64> {
+    pub async fn count(
+        &self,
+        target: &Target,
+        filter: Option<&Filter>,
+        options: &ReadOptions,
+    ) -> Result<u64> {
         self.refresh(target, None, options).await?;
         self.inner.store.count(target, filter).await
     }
 
-    async fn answer(&self, target: &Target, found: Vec<LocalRecord>, freshness: Freshness) -> Result<RawAnswer> {
+    async fn answer(
+        &self,
+        target: &Target,
+        found: Vec<LocalRecord>,
+        freshness: Freshness,
+    ) -> Result<RawAnswer> {
         let schema = &self.inner.registered(&target.collection)?.schema;
         let (mut records, mut undecodable) = (Vec::with_capacity(found.len()), Vec::new());
         for mut record in found {
@@ -91,11 +106,21 @@ impl SyncEngine {
             records.push(record);
         }
         let state = self.inner.store.load_target(target).await?;
-        Ok(RawAnswer { records, undecodable, state, freshness })
+        Ok(RawAnswer {
+            records,
+            undecodable,
+            state,
+            freshness,
+        })
     }
 
     /// Does what the policy asks for before the store answers.
-    async fn refresh(&self, target: &Target, spec: Option<&QuerySpec>, options: &ReadOptions) -> Result<Freshness> {
+    async fn refresh(
+        &self,
+        target: &Target,
+        spec: Option<&QuerySpec>,
+        options: &ReadOptions,
+    ) -> Result<Freshness> {
         self.inner.check_running()?;
         self.inner.registered(&target.collection)?;
         if options.policy == CachePolicy::OfflineOnly {
@@ -111,10 +136,17 @@ impl SyncEngine {
         }
         let asked = self.ask_remote(target, spec, options);
         let deadline = options.deadline;
-        let result = self.inner.effects.within(deadline, asked).await.unwrap_or_else(|| {
-            let message = format!("the synchronization took longer than {deadline:?}; it goes on in the background");
-            Err(SyncError::new(ErrorKind::Timeout, message))
-        });
+        let result = self
+            .inner
+            .effects
+            .within(deadline, asked)
+            .await
+            .unwrap_or_else(|| {
+                let message = format!(
+                    "the synchronization took longer than {deadline:?}; it goes on in the background"
+                );
+                Err(SyncError::new(ErrorKind::Timeout, message))
+            });
         match result {
             Ok(()) => Ok(Freshness::Fresh),
             Err(error) if options.policy == CachePolicy::OnlineOnly => Err(error.with_operation("read")),
@@ -123,14 +155,23 @@ impl SyncEngine {
     }
 
     async fn is_recent(&self, target: &Target, options: &ReadOptions) -> Result<bool> {
-        let Some(max_age) = options.max_age else { return Ok(false) };
+        let Some(max_age) = options.max_age else {
+            return Ok(false);
+        };
         let state = self.inner.store.load_target(target).await?;
         let now = self.inner.now();
-        let age_known = state.pulled_at.filter(|at| *at <= now && state.incomplete.is_none());
+        let age_known = state
+            .pulled_at
+            .filter(|at| *at <= now && state.incomplete.is_none());
         Ok(age_known.is_some_and(|at| now.since(at) <= max_age))
     }
 
-    async fn ask_remote(&self, target: &Target, spec: Option<&QuerySpec>, options: &ReadOptions) -> Result<()> {
+    async fn ask_remote(
+        &self,
+        target: &Target,
+        spec: Option<&QuerySpec>,
+        options: &ReadOptions,
+    ) -> Result<()> {
         if let (true, Some(spec)) = (options.prefer_remote_eval, spec) {
             match self.search_remote(target, spec).await {
                 Ok(()) => return Ok(()),
@@ -140,25 +181,41 @@ impl SyncEngine {
                 Err(error) => return Err(error),
             }
         }
-        self.request(&target.scope, SyncRequest::BOTH)?.wait().await.map(drop)
+        self.request(&target.scope, SyncRequest::BOTH)?
+            .wait()
+            .await
+            .map(drop)
     }
 
     /// Lets the remote evaluate a query and merges its hits like any pulled record.
     async fn search_remote(&self, target: &Target, spec: &QuerySpec) -> Result<()> {
         let remote = Arc::clone(&self.inner.remote);
         let within = self.inner.options.call_deadline;
-        let page = self.inner.effects.within(within, remote.search(target, spec)).await.unwrap_or_else(|| {
-            Err(SyncError::new(ErrorKind::Timeout, format!("no answer within {within:?}")).with_operation("search"))
-        })?;
+        let page = self
+            .inner
+            .effects
+            .within(within, remote.search(target, spec))
+            .await
+            .unwrap_or_else(|| {
+                Err(
+                    SyncError::new(ErrorKind::Timeout, format!("no answer within {within:?}"))
+                        .with_operation("search"),
+                )
+            })?;
         self.inner.learn_server_time(page.server_time);
-        let hits: BTreeMap<_, _> =
-            page.hits.into_iter().map(|(id, versioned)| (id, RemoteState::Live(versioned))).collect();
+        let hits: BTreeMap<_, _> = page
+            .hits
+            .into_iter()
+            .map(|(id, versioned)| (id, RemoteState::Live(versioned)))
+            .collect();
         // The merge is a task of its own: a dropped read must not leave the lease behind.
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let (inner, target) = (Arc::clone(&self.inner), target.clone());
         self.inner.effects.spawner.spawn(Box::pin(async move {
             let _ = sender.send(run::merge_hits(&inner, &target, hits).await);
         }));
-        receiver.await.unwrap_or_else(|_| Err(SyncError::new(ErrorKind::Stopped, "the engine was stopped")))
+        receiver
+            .await
+            .unwrap_or_else(|_| Err(SyncError::new(ErrorKind::Stopped, "the engine was stopped")))
     }
 }

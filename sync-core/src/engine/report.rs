@@ -14,10 +14,24 @@ pub(crate) struct SyncRequest {
 }
 
 impl SyncRequest {
-    pub(crate) const BOTH: Self = Self { push: true, pull: true, full_resync: false, sweep: false };
-    pub(crate) const PUSH: Self = Self { pull: false, ..Self::BOTH };
-    pub(crate) const PULL: Self = Self { push: false, ..Self::BOTH };
-    pub(crate) const FULL: Self = Self { full_resync: true, ..Self::BOTH };
+    pub(crate) const BOTH: Self = Self {
+        push: true,
+        pull: true,
+        full_resync: false,
+        sweep: false,
+    };
+    pub(crate) const PUSH: Self = Self {
+        pull: false,
+        ..Self::BOTH
+    };
+    pub(crate) const PULL: Self = Self {
+        push: false,
+        ..Self::BOTH
+    };
+    pub(crate) const FULL: Self = Self {
+        full_resync: true,
+        ..Self::BOTH
+    };
 
     pub(crate) fn join(&mut self, other: &Self) {
         self.push |= other.push;

@@ -25,7 +25,9 @@ pub(crate) struct Run<'a> {
 
 pub(crate) async fn run(inner: &Arc<Inner>, scope: &SyncScope, request: &SyncRequest) -> Result<SyncReport> {
     inner.emit(SyncEvent::Started(scope.clone()));
-    let result = leased(inner, scope, request).await.map_err(|error| error.with_scope(scope));
+    let result = leased(inner, scope, request)
+        .await
+        .map_err(|error| error.with_scope(scope));
     let now = inner.now();
     inner.update_status(|status| {
         let scope_status = status.scopes.entry(scope.key().clone()).or_default();
@@ -50,11 +52,17 @@ pub(crate) async fn run(inner: &Arc<Inner>, scope: &SyncScope, request: &SyncReq
     }
     match result {
         Ok(report) => {
-            inner.emit(SyncEvent::Finished { scope: scope.clone(), report: Arc::new(report.clone()) });
+            inner.emit(SyncEvent::Finished {
+                scope: scope.clone(),
+                report: Arc::new(report.clone()),
+            });
             Ok(report)
         }
         Err((error, _)) => {
-            inner.emit(SyncEvent::Failed { scope: scope.clone(), error: error.clone() });
+            inner.emit(SyncEvent::Failed {
+                scope: scope.clone(),
+                error: error.clone(),
+            });
             Err(error)
         }
     }
@@ -75,13 +83,23 @@ impl WithScope for Failure {
 
 async fn leased(inner: &Arc<Inner>, scope: &SyncScope, request: &SyncRequest) -> Result<SyncReport, Failure> {
     let started = inner.effects.clock.monotonic();
-    let lease = Lease::acquire(inner, scope).await.map_err(|error| (error, None))?;
+    let lease = Lease::acquire(inner, scope)
+        .await
+        .map_err(|error| (error, None))?;
     let targets = inner.targets(scope);
-    let mut run =
-        Run { inner, scope, targets, states: BTreeMap::new(), lease, report: SyncReport::default() };
+    let mut run = Run {
+        inner,
+        scope,
+        targets,
+        states: BTreeMap::new(),
+        lease,
+        report: SyncReport::default(),
+    };
     let result = run.steps(request).await;
     let until = run.remember(result.as_ref().err()).await;
-    let Run { lease, mut report, .. } = run;
+    let Run {
+        lease, mut report, ..
+    } = run;
     lease.release(inner).await;
     report.duration = inner.effects.clock.monotonic().saturating_sub(started);
     result.map(|()| report).map_err(|error| (error, until))
@@ -115,7 +133,9 @@ impl Run<'_> {
     }
 
     pub(crate) fn state(&mut self, target: &Target) -> &mut TargetState {
-        self.states.entry(target.collection.clone()).or_insert_with(|| TargetState::new(target.clone()))
+        self.states
+            .entry(target.collection.clone())
+            .or_insert_with(|| TargetState::new(target.clone()))
     }
 
     /// Commits under the lease, with the clock.
@@ -136,10 +156,22 @@ impl Run<'_> {
         self.lease.keep(self.inner).await?;
         self.report.requests += 1;
         let deadline = self.inner.options.call_deadline;
-        let answer = self.inner.effects.within(deadline, call).await.unwrap_or_else(|| {
-            Err(SyncError::new(ErrorKind::Timeout, format!("no answer within {deadline:?}")))
-        });
-        answer.map_err(|error| error.with_operation(operation).with_adapter(self.inner.remote.name()))
+        let answer = self
+            .inner
+            .effects
+            .within(deadline, call)
+            .await
+            .unwrap_or_else(|| {
+                Err(SyncError::new(
+                    ErrorKind::Timeout,
+                    format!("no answer within {deadline:?}"),
+                ))
+            });
+        answer.map_err(|error| {
+            error
+                .with_operation(operation)
+                .with_adapter(self.inner.remote.name())
+        })
     }
 
     /// Stores the success or failure of this run, so that the pause after it survives a restart. Returns when
@@ -148,7 +180,13 @@ impl Run<'_> {
         let now = self.inner.now();
         let failures = match error {
             None => 0,
-            Some(_) => self.states.values().map(|state| state.failures).max().unwrap_or(0).saturating_add(1),
+            Some(_) => self
+                .states
+                .values()
+                .map(|state| state.failures)
+                .max()
+                .unwrap_or(0)
+                .saturating_add(1),
         };
         let due = match error.map(SyncError::retry) {
             None => Timestamp::EPOCH,
@@ -166,7 +204,10 @@ impl Run<'_> {
             })
             .collect();
         if !changed.is_empty() {
-            let changes = ChangeSet { targets: changed, ..ChangeSet::at(now) };
+            let changes = ChangeSet {
+                targets: changed,
+                ..ChangeSet::at(now)
+            };
             if let Err(error) = self.commit(changes).await {
                 tracing::warn!(scope = %self.scope, %error, "the outcome of a sync could not be stored");
             }

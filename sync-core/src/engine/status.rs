@@ -91,7 +91,10 @@ impl SyncStatus {
                 Activity::NeedsSignIn => reasons.push(format!("{key}: a sign-in is needed")),
                 Activity::WaitingForLease => reasons.push(format!("{key}: another process synchronizes it")),
                 Activity::BackingOff { until } => {
-                    let why = scope.last_error.as_ref().map_or(ErrorKind::Internal.as_str(), |e| e.kind().as_str());
+                    let why = scope
+                        .last_error
+                        .as_ref()
+                        .map_or(ErrorKind::Internal.as_str(), |e| e.kind().as_str());
                     reasons.push(format!("{key}: {why}, next attempt at {until}"));
                 }
                 _ => {}

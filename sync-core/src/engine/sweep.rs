@@ -41,17 +41,24 @@ impl Run<'_> {
     async fn sweep_target(&mut self, target: &Target) -> Result<()> {
         let state = self.state(target);
         state.generation += 1;
-        let changes = ChangeSet { targets: vec![state.clone()], ..ChangeSet::at(self.inner.now()) };
+        let changes = ChangeSet {
+            targets: vec![state.clone()],
+            ..ChangeSet::at(self.inner.now())
+        };
         self.commit(changes).await?;
-        let limit = crate::Capabilities::within(self.inner.capabilities.max_page, self.inner.options.page_size);
+        let limit =
+            crate::Capabilities::within(self.inner.capabilities.max_page, self.inner.options.page_size);
         let mut after: Option<String> = None;
         let mut compared = 0;
         loop {
-            self.inner.set_activity(self.scope, Activity::Sweeping { compared });
+            self.inner
+                .set_activity(self.scope, Activity::Sweeping { compared });
             let remote = Arc::clone(&self.inner.remote);
             let (of, from) = (target.clone(), after.clone());
             let page = self
-                .call("list_ids", async move { remote.list_ids(&of, from.as_deref(), limit).await })
+                .call("list_ids", async move {
+                    remote.list_ids(&of, from.as_deref(), limit).await
+                })
                 .await?;
             compared += page.ids.len() as u64;
             self.compare(target, page.ids).await?;
@@ -64,12 +71,19 @@ impl Run<'_> {
         let now = self.inner.now();
         let state = self.state(target);
         state.swept_at = Some(now);
-        let changes = ChangeSet { targets: vec![state.clone()], ..ChangeSet::at(now) };
+        let changes = ChangeSet {
+            targets: vec![state.clone()],
+            ..ChangeSet::at(now)
+        };
         self.commit(changes).await.map(drop)
     }
 
     /// Marks what is here as the remote lists it, and fetches what is not.
-    async fn compare(&mut self, target: &Target, listed: Vec<(RecordId, Option<RemoteVersion>)>) -> Result<()> {
+    async fn compare(
+        &mut self,
+        target: &Target,
+        listed: Vec<(RecordId, Option<RemoteVersion>)>,
+    ) -> Result<()> {
         let ids: Vec<RecordId> = listed.iter().map(|(id, _)| id.clone()).collect();
         let stored: BTreeMap<RecordId, RecordSummary> = self
             .inner
@@ -81,13 +95,16 @@ impl Run<'_> {
             .collect();
         let (mut same, mut differing) = (Vec::new(), Vec::new());
         for (id, version) in listed {
-            let here = stored.get(&id).is_some_and(|stored| {
-                stored.live && (version.is_none() || stored.version == version)
-            });
+            let here = stored
+                .get(&id)
+                .is_some_and(|stored| stored.live && (version.is_none() || stored.version == version));
             if here { same.push(id) } else { differing.push(id) }
         }
         let mark = self.state(target).generation;
-        let changes = ChangeSet { marks: vec![(target.clone(), same, mark)], ..ChangeSet::at(self.inner.now()) };
+        let changes = ChangeSet {
+            marks: vec![(target.clone(), same, mark)],
+            ..ChangeSet::at(self.inner.now())
+        };
         self.commit(changes).await?;
         self.fetch(target, differing).await
     }
@@ -98,7 +115,8 @@ impl Run<'_> {
             return Ok(());
         }
         let states = self.get(target, &ids).await?;
-        self.apply_states(target, ids.into_iter().zip(states).collect()).await
+        self.apply_states(target, ids.into_iter().zip(states).collect())
+            .await
     }
 
     /// Applies states that were read by id.
@@ -107,8 +125,15 @@ impl Run<'_> {
         target: &Target,
         states: BTreeMap<RecordId, RemoteState>,
     ) -> Result<()> {
-        let changes = states.into_iter().map(|(id, state)| RemoteChange { id, state }).collect();
-        let pulled = self.gather(vec![RawChanges { target: target.clone(), changes, malformed: Vec::new() }]);
+        let changes = states
+            .into_iter()
+            .map(|(id, state)| RemoteChange { id, state })
+            .collect();
+        let pulled = self.gather(vec![RawChanges {
+            target: target.clone(),
+            changes,
+            malformed: Vec::new(),
+        }]);
         for stamp in pulled.observed {
             self.inner.clock.observe(stamp, self.inner.now());
         }
@@ -136,7 +161,11 @@ impl Run<'_> {
         let mut after: Option<RecordId> = None;
         loop {
             let limit = u64::from(self.inner.options.page_size);
-            let page = self.inner.store.load_unmarked(target, generation, after.as_ref(), limit).await?;
+            let page = self
+                .inner
+                .store
+                .load_unmarked(target, generation, after.as_ref(), limit)
+                .await?;
             after = page.last().cloned();
             unseen.extend(page);
             if unseen.is_empty() {
@@ -145,7 +174,8 @@ impl Run<'_> {
             let ids = std::mem::take(&mut unseen);
             let states = self.get(target, &ids).await?;
             self.report.swept += states.iter().filter(|state| !state.is_live()).count() as u64;
-            self.apply_states(target, ids.into_iter().zip(states).collect()).await?;
+            self.apply_states(target, ids.into_iter().zip(states).collect())
+                .await?;
             if after.is_none() {
                 return Ok(());
             }
@@ -156,16 +186,31 @@ impl Run<'_> {
     async fn pending_unseen(&self, target: &Target, generation: u64) -> Result<Vec<RecordId>> {
         let query = OpQuery {
             target: Some(target.clone()),
-            states: vec![OpStateKind::Queued, OpStateKind::InDoubt, OpStateKind::Parked, OpStateKind::Deferred],
+            states: vec![
+                OpStateKind::Queued,
+                OpStateKind::InDoubt,
+                OpStateKind::Parked,
+                OpStateKind::Deferred,
+            ],
             heads_only: true,
             ..OpQuery::default()
         };
-        let keys: Vec<RecordKey> = self.inner.store.load_ops(&query).await?.into_iter().map(|op| op.key).collect();
+        let keys: Vec<RecordKey> = self
+            .inner
+            .store
+            .load_ops(&query)
+            .await?
+            .into_iter()
+            .map(|op| op.key)
+            .collect();
         let mut unseen = Vec::new();
         for chunk in keys.chunks(self.inner.options.page_size as usize) {
             let states = self.inner.store.load_records(chunk).await?;
             unseen.extend(
-                states.into_iter().filter(|s| s.base.is_live() && s.mark < generation).map(|s| s.key.id),
+                states
+                    .into_iter()
+                    .filter(|s| s.base.is_live() && s.mark < generation)
+                    .map(|s| s.key.id),
             );
         }
         Ok(unseen)
@@ -180,15 +225,23 @@ impl Run<'_> {
         let generation = self.state(target).generation;
         let gone = RemoteState::Deleted(Tombstone::default());
         let pending = self.pending_unseen(target, generation).await?;
-        self.apply_states(target, pending.into_iter().map(|id| (id, gone.clone())).collect()).await?;
+        self.apply_states(target, pending.into_iter().map(|id| (id, gone.clone())).collect())
+            .await?;
         loop {
             let limit = self.inner.options.commit_rows as u64;
-            let ids = self.inner.store.load_unmarked(target, generation, None, limit).await?;
+            let ids = self
+                .inner
+                .store
+                .load_unmarked(target, generation, None, limit)
+                .await?;
             if ids.is_empty() {
                 return Ok(());
             }
             let mut changes = ChangeSet::at(self.inner.now());
-            changes.removals = ids.iter().map(|id| RecordKey::new(target.clone(), id.clone())).collect();
+            changes.removals = ids
+                .iter()
+                .map(|id| RecordKey::new(target.clone(), id.clone()))
+                .collect();
             // A record that was written meanwhile is left out of the next list.
             if self.commit(changes).await? == CommitOutcome::Committed {
                 self.report.swept += ids.len() as u64;

@@ -3,13 +3,7 @@
 use futures::stream::{self, BoxStream, StreamExt};
 
 use super::{RawAnswer, SyncEngine};
-use crate::{
-    error::Result,
-    policy::ReadOptions,
-    query::QuerySpec,
-    scope::Target,
-    store::StoreChange,
-};
+use crate::{error::Result, policy::ReadOptions, query::QuerySpec, scope::Target, store::StoreChange};
 
 /// What a live query keeps between answers.
 struct Watching {

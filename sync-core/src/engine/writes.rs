@@ -32,7 +32,10 @@ impl Write {
     /// # Errors
     /// `Invalid` if the record's id cannot be an id, or it does not serialise to an object.
     pub fn create<T: SyncRecord>(scope: &SyncScope, record: &T) -> Result<Self> {
-        Ok(Self { key: key_of::<T>(scope, &record.id())?, intent: Intent::Create(Payload::encode(record)?) })
+        Ok(Self {
+            key: key_of::<T>(scope, &record.id())?,
+            intent: Intent::Create(Payload::encode(record)?),
+        })
     }
 
     /// A record as it should be from now on.
@@ -40,7 +43,10 @@ impl Write {
     /// # Errors
     /// As [`Write::create`].
     pub fn update<T: SyncRecord>(scope: &SyncScope, record: &T) -> Result<Self> {
-        Ok(Self { key: key_of::<T>(scope, &record.id())?, intent: Intent::Update(Payload::encode(record)?) })
+        Ok(Self {
+            key: key_of::<T>(scope, &record.id())?,
+            intent: Intent::Update(Payload::encode(record)?),
+        })
     }
 
     /// The removal of a record.
@@ -48,22 +54,34 @@ impl Write {
     /// # Errors
     /// `Invalid` if the id cannot be an id.
     pub fn delete<T: SyncRecord>(scope: &SyncScope, id: &T::Id) -> Result<Self> {
-        Ok(Self { key: key_of::<T>(scope, id)?, intent: Intent::Delete })
+        Ok(Self {
+            key: key_of::<T>(scope, id)?,
+            intent: Intent::Delete,
+        })
     }
 
     /// A new record without a Rust type.
     pub fn create_raw(key: RecordKey, payload: Payload) -> Self {
-        Self { key, intent: Intent::Create(payload) }
+        Self {
+            key,
+            intent: Intent::Create(payload),
+        }
     }
 
     /// A record without a Rust type as it should be from now on.
     pub fn update_raw(key: RecordKey, payload: Payload) -> Self {
-        Self { key, intent: Intent::Update(payload) }
+        Self {
+            key,
+            intent: Intent::Update(payload),
+        }
     }
 
     /// The removal of a record without a Rust type.
     pub fn delete_raw(key: RecordKey) -> Self {
-        Self { key, intent: Intent::Delete }
+        Self {
+            key,
+            intent: Intent::Delete,
+        }
     }
 
     /// The record.
@@ -96,7 +114,9 @@ impl SyncEngine {
     /// not there; the store's errors. Nothing was changed then.
     pub async fn write(&self, write: Write) -> Result<Written> {
         let mut written = self.commit_writes(vec![write], false).await?;
-        written.pop().ok_or_else(|| SyncError::new(ErrorKind::Internal, "a write left no trace"))
+        written
+            .pop()
+            .ok_or_else(|| SyncError::new(ErrorKind::Internal, "a write left no trace"))
     }
 
     /// Commits several writes, also of several record types and scopes, in one transaction. The remote applies
@@ -112,14 +132,19 @@ impl SyncEngine {
         let inner = &self.inner;
         inner.check_running()?;
         for write in &writes {
-            inner.check_write(write).map_err(|error| error.with_operation("write").with_scope(write.key.scope()))?;
+            inner
+                .check_write(write)
+                .map_err(|error| error.with_operation("write").with_scope(write.key.scope()))?;
         }
         let group = (as_group && writes.len() > 1).then(|| inner.effects.new_uuid());
         for _ in 0..MAX_ROUNDS {
             let (changes, written, kinds) = inner.work_out(&writes, group).await?;
             if inner.store.commit(changes).await? == CommitOutcome::Committed {
                 for (written, kind) in written.iter().zip(kinds) {
-                    inner.emit(SyncEvent::Enqueued { key: written.key.clone(), kind });
+                    inner.emit(SyncEvent::Enqueued {
+                        key: written.key.clone(),
+                        kind,
+                    });
                 }
                 return Ok(written);
             }
@@ -160,7 +185,10 @@ impl Inner {
         for request in writes {
             let known = self.registered(&request.key.target.collection)?;
             let Some(state) = states.get_mut(&request.key) else {
-                return Err(SyncError::new(ErrorKind::Internal, "the store did not answer for every record"));
+                return Err(SyncError::new(
+                    ErrorKind::Internal,
+                    "the store did not answer for every record",
+                ));
             };
             let context = WriteContext {
                 op_id: self.effects.new_op_id(),
@@ -176,7 +204,10 @@ impl Inner {
             });
             *state = write(state, request.intent.clone(), context)
                 .map_err(|error| error.with_operation("write").with_scope(request.key.scope()))?;
-            written.push(Written { key: request.key.clone(), op_id: state.ops.last().map(|op| op.op_id) });
+            written.push(Written {
+                key: request.key.clone(),
+                op_id: state.ops.last().map(|op| op.op_id),
+            });
         }
         let mut changes = ChangeSet::at(now);
         for old in before {
@@ -191,8 +222,14 @@ impl Inner {
 
     /// Keeps the open conflict of a record in step with what the user writes meanwhile.
     async fn follow_deferred(&self, after: &RecordState, changes: &mut ChangeSet) -> Result<()> {
-        let Some(op) = after.ops.first().filter(|op| op.state == OpState::Deferred) else { return Ok(()) };
-        let query = ConflictQuery { key: Some(after.key.clone()), open: Some(true), ..ConflictQuery::default() };
+        let Some(op) = after.ops.first().filter(|op| op.state == OpState::Deferred) else {
+            return Ok(());
+        };
+        let query = ConflictQuery {
+            key: Some(after.key.clone()),
+            open: Some(true),
+            ..ConflictQuery::default()
+        };
         for mut conflict in self.store.load_conflicts(&query).await? {
             conflict.local = after.view.clone();
             conflict.local_stamp = op.stamp;

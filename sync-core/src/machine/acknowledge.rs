@@ -46,11 +46,17 @@ pub(crate) fn acknowledge(
     };
     let base_moved = head.base.is_some();
     match outcome {
-        PushOutcome::Applied { version, record, server_time } if !base_moved => {
+        PushOutcome::Applied {
+            version,
+            record,
+            server_time,
+        } if !base_moved => {
             let after = state_after(head, version.clone(), record.clone(), *server_time);
             done(state, after, mark).map(Acknowledged::Done)
         }
-        PushOutcome::Duplicate { version: Some(version) } if !base_moved => {
+        PushOutcome::Duplicate {
+            version: Some(version),
+        } if !base_moved => {
             done(state, state_after(head, version.clone(), None, None), mark).map(Acknowledged::Done)
         }
         PushOutcome::Applied { .. } | PushOutcome::Duplicate { .. } => match current {
@@ -65,14 +71,26 @@ pub(crate) fn acknowledge(
         }
         PushOutcome::Missing => rejected(state, "missing", "a create was answered `missing`", None, around),
         PushOutcome::Conflict { current } => conflict(state, current, mark, around),
-        PushOutcome::Rejected { code, message, field } => rejected(state, code, message, field.clone(), around),
+        PushOutcome::Rejected { code, message, field } => {
+            rejected(state, code, message, field.clone(), around)
+        }
         PushOutcome::Retry { after, reason } => {
             let pause = after.map_or(pause, |after| after.max(pause));
-            Ok(Acknowledged::Again(again(state, OpState::Queued, pause, reason, around)))
+            Ok(Acknowledged::Again(again(
+                state,
+                OpState::Queued,
+                pause,
+                reason,
+                around,
+            )))
         }
-        PushOutcome::Unknown { reason } => {
-            Ok(Acknowledged::Again(again(state, OpState::InDoubt, pause, reason, around)))
-        }
+        PushOutcome::Unknown { reason } => Ok(Acknowledged::Again(again(
+            state,
+            OpState::InDoubt,
+            pause,
+            reason,
+            around,
+        ))),
     }
 }
 
@@ -135,13 +153,21 @@ fn rejected(
     let mut transition = Transition::new(state.clone(), state.clone());
     if let Some(folded) = fold_followers(state, around)? {
         // The user wrote on meanwhile; what was refused is not what is wanted any more.
-        transition.after.ops = if folded.payload.is_none() && !state.base.is_live() { vec![] } else { vec![folded] };
+        transition.after.ops = if folded.payload.is_none() && !state.base.is_live() {
+            vec![]
+        } else {
+            vec![folded]
+        };
         return Ok(Acknowledged::Again(transition));
     }
     let head = &mut transition.after.ops[0];
     let error = SyncError::new(ErrorKind::Invalid, message).with_code(code);
     head.last_failure = Some(OpFailure::from_error(&error, around.now));
-    head.state = OpState::Parked(ParkReason::Rejected { code: code.to_owned(), message: message.to_owned(), field });
+    head.state = OpState::Parked(ParkReason::Rejected {
+        code: code.to_owned(),
+        message: message.to_owned(),
+        field,
+    });
     Ok(Acknowledged::Parked(transition))
 }
 

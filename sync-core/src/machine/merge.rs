@@ -35,7 +35,10 @@ pub(crate) fn news(
 ) -> Result<Option<Transition>> {
     let known = state.base.is_same_as(remote);
     let stale = !context.accept_older && remote.is_older_than(&state.base);
-    let nothing = matches!((&state.base, remote), (RemoteState::Missing, RemoteState::Missing));
+    let nothing = matches!(
+        (&state.base, remote),
+        (RemoteState::Missing, RemoteState::Missing)
+    );
     if known || stale || nothing {
         return Ok(None);
     }
@@ -86,7 +89,9 @@ pub(crate) fn resolve_conflict(
         return Err(error.with_scope(&state.key));
     };
     let base = first.base.as_ref().unwrap_or(&state.base).payload().cloned();
-    let changed = state.ops[1..].iter().fold(first.changed.clone(), |all, op| all.union(&op.changed));
+    let changed = state.ops[1..]
+        .iter()
+        .fold(first.changed.clone(), |all, op| all.union(&op.changed));
     let remote_stamp = remote
         .stamp()
         .filter(|stamp| around.remote_keeps_stamps && !around.clock.is_too_far_ahead(*stamp, around.now));
@@ -168,7 +173,10 @@ fn apply_resolution(
         }
         Resolution::KeepLocal => Settlement::KeptLocal,
         Resolution::Merged(merged) => {
-            if remote.payload().is_some_and(|theirs| theirs.same_content(&merged)) {
+            if remote
+                .payload()
+                .is_some_and(|theirs| theirs.same_content(&merged))
+            {
                 after.ops.clear();
                 after.view = remote.payload().cloned();
                 return Ok(Some(Settlement::Merged));
@@ -200,7 +208,9 @@ fn fold(ops: &[PendingOp], around: &Surroundings<'_>) -> PendingOp {
         key: first.key.clone(),
         kind: last.kind,
         payload: last.payload.clone(),
-        changed: ops[1..].iter().fold(first.changed.clone(), |all, op| all.union(&op.changed)),
+        changed: ops[1..]
+            .iter()
+            .fold(first.changed.clone(), |all, op| all.union(&op.changed)),
         base: first.base.clone(),
         stamp: last.stamp,
         enqueued_at: first.enqueued_at,
@@ -218,7 +228,10 @@ fn retarget(op: &mut PendingOp, value: Option<Payload>, remote: &RemoteState) ->
     (op.kind, op.changed) = match (&value, remote.payload()) {
         (None, _) => (OpKind::Delete, ChangedFields::All),
         (Some(_), None) => (OpKind::Create, ChangedFields::All),
-        (Some(value), Some(theirs)) => (OpKind::Update, ChangedFields::Only(differing_fields(theirs, value)?)),
+        (Some(value), Some(theirs)) => (
+            OpKind::Update,
+            ChangedFields::Only(differing_fields(theirs, value)?),
+        ),
     };
     op.payload = value;
     op.base = None;
@@ -263,4 +276,3 @@ pub(crate) fn settle_deferred(
     });
     Ok(transition)
 }
-

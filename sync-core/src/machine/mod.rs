@@ -29,8 +29,8 @@ use crate::{
 };
 
 pub(crate) use acknowledge::{Acknowledged, acknowledge};
-pub(crate) use merge::{MergeContext, is_effect_of, news, settle_deferred};
 use merge::resolve_conflict;
+pub(crate) use merge::{MergeContext, is_effect_of, news, settle_deferred};
 pub(crate) use upgrade::{upgrade_payload, upgrade_state};
 pub(crate) use write::{Intent, WriteContext, discard, write};
 
@@ -47,7 +47,11 @@ pub(crate) struct Transition {
 
 impl Transition {
     pub(crate) fn new(before: RecordState, after: RecordState) -> Self {
-        Self { before, after, conflict: None }
+        Self {
+            before,
+            after,
+            conflict: None,
+        }
     }
 
     /// Adds this transition to a change set.
@@ -58,8 +62,7 @@ impl Transition {
         let left: BTreeSet<_> = after.ops.iter().map(|op| op.op_id).collect();
         changes.unblock.extend(gone.difference(&left));
         changes.conflicts.extend(self.conflict.clone());
-        let nothing_left =
-            after.view.is_none() && after.ops.is_empty() && after.base == RemoteState::Missing;
+        let nothing_left = after.view.is_none() && after.ops.is_empty() && after.base == RemoteState::Missing;
         if nothing_left {
             if before.revision > 0 {
                 changes.guards.push((before.key.clone(), before.revision));
@@ -88,13 +91,21 @@ fn op_changes(before: &[PendingOp], after: &[PendingOp]) -> Vec<OpChange> {
             Some(_) => {}
         }
     }
-    changes.extend(after.iter().filter(|op| op.seq == 0).cloned().map(OpChange::Append));
+    changes.extend(
+        after
+            .iter()
+            .filter(|op| op.seq == 0)
+            .cloned()
+            .map(OpChange::Append),
+    );
     changes
 }
 
 /// The record after `op`, given the record before it.
 fn apply_op(before: Option<&JsonObject>, op: &PendingOp) -> Result<Option<JsonObject>> {
-    let Some(payload) = &op.payload else { return Ok(None) };
+    let Some(payload) = &op.payload else {
+        return Ok(None);
+    };
     let after = payload.to_object()?;
     let (ChangedFields::Only(changed), Some(before), OpKind::Update) = (&op.changed, before, op.kind) else {
         return Ok(Some(after));
@@ -127,7 +138,11 @@ fn rebase(state: &mut RecordState) -> Result<()> {
 fn differing_fields(a: &Payload, b: &Payload) -> Result<BTreeSet<String>> {
     let (a, b) = (a.to_object()?, b.to_object()?);
     let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-    Ok(names.into_iter().filter(|name| a.get(*name) != b.get(*name)).cloned().collect())
+    Ok(names
+        .into_iter()
+        .filter(|name| a.get(*name) != b.get(*name))
+        .cloned()
+        .collect())
 }
 
 /// What the functions of this module take from the engine.

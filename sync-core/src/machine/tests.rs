@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
-    AlwaysOnline, Clock, CollectionName, OpId, OpState, ParkReason, PushOutcome, RandomSource, RecordId, RecordKey,
-    RemoteVersion, Settlement, Spawner, Stamp, SyncScope, Target, Timer, Tombstone, Versioned,
+    AlwaysOnline, Clock, CollectionName, OpId, OpState, ParkReason, PushOutcome, RandomSource, RecordId,
+    RecordKey, RemoteVersion, Settlement, Spawner, Stamp, SyncScope, Target, Timer, Tombstone, Versioned,
     resolve::{Conflict, LastWriteWins, Manual, Resolution, ServerWins},
 };
 
@@ -71,7 +71,11 @@ impl Bench {
             connectivity: Arc::new(AlwaysOnline),
         };
         let clock = HybridClock::new(7, HybridClock::DEFAULT_MAX_AHEAD);
-        Self { effects, clock, resolver: Box::new(resolver) }
+        Self {
+            effects,
+            clock,
+            resolver: Box::new(resolver),
+        }
     }
 
     fn around(&self) -> Surroundings<'_> {
@@ -117,7 +121,16 @@ impl Bench {
         current: Option<&RemoteState>,
     ) -> Acknowledged {
         let op_id = state.ops[0].op_id;
-        acknowledge(state, op_id, outcome, current, 0, Duration::from_secs(1), &self.around()).unwrap()
+        acknowledge(
+            state,
+            op_id,
+            outcome,
+            current,
+            0,
+            Duration::from_secs(1),
+            &self.around(),
+        )
+        .unwrap()
     }
 }
 
@@ -136,7 +149,10 @@ fn payload(text: &str) -> Payload {
 }
 
 fn key() -> RecordKey {
-    let target = Target::new(CollectionName::new("todos").unwrap(), SyncScope::new("s").unwrap());
+    let target = Target::new(
+        CollectionName::new("todos").unwrap(),
+        SyncScope::new("s").unwrap(),
+    );
     RecordKey::new(target, RecordId::new("r").unwrap())
 }
 
@@ -151,7 +167,11 @@ fn live(text: &str, order: i64, stamp_millis: u64) -> RemoteState {
 
 fn deleted(order: i64, stamp_millis: u64) -> RemoteState {
     let stamp = Some(Stamp::new(stamp_millis, 0, 99));
-    RemoteState::Deleted(Tombstone { version: Some(version(order)), stamp, server_time: None })
+    RemoteState::Deleted(Tombstone {
+        version: Some(version(order)),
+        stamp,
+        server_time: None,
+    })
 }
 
 fn absent() -> RecordState {
@@ -184,7 +204,10 @@ fn unsent_writes_coalesce_as_the_table_says() {
 
     let changed = bench.write(&created, Intent::Update(payload(b)));
     assert_eq!((changed.ops.len(), changed.ops[0].kind), (1, OpKind::Create));
-    assert_eq!(changed.ops[0].op_id, created.ops[0].op_id, "never sent, so the identity may stay");
+    assert_eq!(
+        changed.ops[0].op_id, created.ops[0].op_id,
+        "never sent, so the identity may stay"
+    );
     assert_eq!(changed.view, Some(payload(b)));
 
     let gone = bench.write(&created, Intent::Delete);
@@ -193,21 +216,35 @@ fn unsent_writes_coalesce_as_the_table_says() {
     let base = confirmed(a);
     let updated = bench.write(&base, Intent::Update(payload(b)));
     let both = bench.write(&updated, Intent::Update(payload(r#"{"t":2}"#)));
-    assert_eq!(both.ops[0].changed, ChangedFields::Only(["t".to_owned(), "u".to_owned()].into()));
+    assert_eq!(
+        both.ops[0].changed,
+        ChangedFields::Only(["t".to_owned(), "u".to_owned()].into())
+    );
     assert_eq!(both.ops[0].kind, OpKind::Update);
 
     let deleted = bench.write(&updated, Intent::Delete);
     assert_eq!((deleted.ops.len(), deleted.ops[0].kind), (1, OpKind::Delete));
     let replaced = bench.write(&deleted, Intent::Create(payload(r#"{"new":1}"#)));
-    assert_eq!((replaced.ops[0].kind, &replaced.ops[0].changed), (OpKind::Update, &ChangedFields::All));
+    assert_eq!(
+        (replaced.ops[0].kind, &replaced.ops[0].changed),
+        (OpKind::Update, &ChangedFields::All)
+    );
 }
 
 #[test]
 fn wrong_writes_are_refused_and_change_nothing() {
     let bench = Bench::new(MustNotBeCalled);
     let there = confirmed("{}");
-    assert_eq!(bench.try_write(&there, Intent::Create(payload("{}"))).unwrap_err().field(), Some("id"));
-    let error = bench.try_write(&absent(), Intent::Update(payload("{}"))).unwrap_err();
+    assert_eq!(
+        bench
+            .try_write(&there, Intent::Create(payload("{}")))
+            .unwrap_err()
+            .field(),
+        Some("id")
+    );
+    let error = bench
+        .try_write(&absent(), Intent::Update(payload("{}")))
+        .unwrap_err();
     assert_eq!(error.kind(), crate::ErrorKind::NotFound);
     assert!(bench.try_write(&absent(), Intent::Delete).is_err());
 }
@@ -220,8 +257,14 @@ fn a_write_behind_an_outstanding_answer_is_queued_and_not_merged_into_it() {
     assert_eq!(after.ops.len(), 2);
     assert_eq!(after.ops[0], in_flight.ops[0]);
 
-    let Acknowledged::Done(done) = bench.answer(&after, &PushOutcome::applied(version(2))) else { panic!() };
-    assert_eq!(text(&done.after.view), Some(serde_json::json!({"n": 2})), "the newer edit stays visible");
+    let Acknowledged::Done(done) = bench.answer(&after, &PushOutcome::applied(version(2))) else {
+        panic!()
+    };
+    assert_eq!(
+        text(&done.after.view),
+        Some(serde_json::json!({"n": 2})),
+        "the newer edit stays visible"
+    );
     assert_eq!(done.after.ops.len(), 1);
     assert_eq!(done.after.base.version(), Some(&version(2)));
 }
@@ -230,8 +273,13 @@ fn a_write_behind_an_outstanding_answer_is_queued_and_not_merged_into_it() {
 fn a_retried_operation_gets_a_new_identity_when_its_content_changes() {
     let bench = Bench::new(MustNotBeCalled);
     let in_flight = sent(bench.write(&absent(), Intent::Create(payload(r#"{"n":1}"#))));
-    let retry = PushOutcome::Retry { after: None, reason: "busy".into() };
-    let Acknowledged::Again(again) = bench.answer(&in_flight, &retry) else { panic!() };
+    let retry = PushOutcome::Retry {
+        after: None,
+        reason: "busy".into(),
+    };
+    let Acknowledged::Again(again) = bench.answer(&in_flight, &retry) else {
+        panic!()
+    };
     assert_eq!(again.after.ops[0].op_id, in_flight.ops[0].op_id);
     let edited = bench.write(&again.after, Intent::Update(payload(r#"{"n":2}"#)));
     assert_ne!(edited.ops[0].op_id, in_flight.ops[0].op_id);
@@ -241,11 +289,19 @@ fn a_retried_operation_gets_a_new_identity_when_its_content_changes() {
 #[test]
 fn a_server_change_on_the_way_keeps_later_edits_of_other_fields() {
     let bench = Bench::new(MustNotBeCalled);
-    let in_flight = sent(bench.write(&confirmed(r#"{"a":0,"b":0}"#), Intent::Update(payload(r#"{"a":1,"b":0}"#))));
+    let in_flight = sent(bench.write(
+        &confirmed(r#"{"a":0,"b":0}"#),
+        Intent::Update(payload(r#"{"a":1,"b":0}"#)),
+    ));
     let edited = bench.write(&in_flight, Intent::Update(payload(r#"{"a":1,"b":5}"#)));
-    let outcome =
-        PushOutcome::Applied { version: version(2), record: Some(payload(r#"{"a":9,"b":0}"#)), server_time: None };
-    let Acknowledged::Done(done) = bench.answer(&edited, &outcome) else { panic!() };
+    let outcome = PushOutcome::Applied {
+        version: version(2),
+        record: Some(payload(r#"{"a":9,"b":0}"#)),
+        server_time: None,
+    };
+    let Acknowledged::Done(done) = bench.answer(&edited, &outcome) else {
+        panic!()
+    };
     assert_eq!(text(&done.after.view), Some(serde_json::json!({"a": 9, "b": 5})));
 }
 
@@ -255,16 +311,29 @@ fn news_resolve_an_unsent_write_and_keep_its_stamp() {
     let edited = bench.write(&confirmed(r#"{"n":0}"#), Intent::Update(payload(r#"{"n":1}"#)));
 
     let older = bench.news(&edited, &live(r#"{"n":5,"x":1}"#, 2, 2)).unwrap();
-    assert_eq!(older.conflict.as_ref().unwrap().settlement, Some(Settlement::KeptLocal));
+    assert_eq!(
+        older.conflict.as_ref().unwrap().settlement,
+        Some(Settlement::KeptLocal)
+    );
     let op = &older.after.ops[0];
     assert_eq!(op.stamp, edited.ops[0].stamp);
     assert_ne!(op.op_id, edited.ops[0].op_id);
-    assert_eq!(op.changed, ChangedFields::Only(["n".to_owned(), "x".to_owned()].into()));
+    assert_eq!(
+        op.changed,
+        ChangedFields::Only(["n".to_owned(), "x".to_owned()].into())
+    );
     assert_eq!(older.after.base.version(), Some(&version(2)));
 
     let newer = bench.news(&edited, &live(r#"{"n":5}"#, 2, 5_000)).unwrap();
-    assert_eq!(newer.conflict.as_ref().unwrap().settlement, Some(Settlement::TookRemote));
-    assert_eq!(newer.conflict.unwrap().local, Some(payload(r#"{"n":1}"#)), "what lost is on record");
+    assert_eq!(
+        newer.conflict.as_ref().unwrap().settlement,
+        Some(Settlement::TookRemote)
+    );
+    assert_eq!(
+        newer.conflict.unwrap().local,
+        Some(payload(r#"{"n":1}"#)),
+        "what lost is on record"
+    );
     assert!(newer.after.ops.is_empty());
     assert_eq!(text(&newer.after.view), Some(serde_json::json!({"n": 5})));
 }
@@ -276,13 +345,27 @@ fn news_about_an_operation_in_doubt_wait_for_its_answer() {
     let news = bench.news(&in_flight, &live(r#"{"n":7}"#, 3, 1)).unwrap();
     assert!(news.conflict.is_none());
     assert_eq!(text(&news.after.view), Some(serde_json::json!({"n": 1})));
-    assert_eq!(news.after.ops[0].base.as_ref().unwrap().version(), Some(&version(1)));
+    assert_eq!(
+        news.after.ops[0].base.as_ref().unwrap().version(),
+        Some(&version(1))
+    );
 
-    let duplicate = PushOutcome::Duplicate { version: Some(version(2)) };
-    assert!(matches!(bench.answer(&news.after, &duplicate), Acknowledged::NeedsReadBack));
+    let duplicate = PushOutcome::Duplicate {
+        version: Some(version(2)),
+    };
+    assert!(matches!(
+        bench.answer(&news.after, &duplicate),
+        Acknowledged::NeedsReadBack
+    ));
     let current = live(r#"{"n":7}"#, 3, 1);
-    let Acknowledged::Done(done) = bench.answer_with(&news.after, &duplicate, Some(&current)) else { panic!() };
-    assert_eq!(text(&done.after.view), Some(serde_json::json!({"n": 7})), "the foreign change came after ours");
+    let Acknowledged::Done(done) = bench.answer_with(&news.after, &duplicate, Some(&current)) else {
+        panic!()
+    };
+    assert_eq!(
+        text(&done.after.view),
+        Some(serde_json::json!({"n": 7})),
+        "the foreign change came after ours"
+    );
 }
 
 #[test]
@@ -306,23 +389,38 @@ fn stale_and_known_states_are_no_news() {
     let mut state = confirmed("{}");
     state.base = deleted(5, 5);
     state.view = None;
-    assert!(bench.news(&state, &live("{}", 4, 4)).is_none(), "a stale page does not bring a deleted record back");
+    assert!(
+        bench.news(&state, &live("{}", 4, 4)).is_none(),
+        "a stale page does not bring a deleted record back"
+    );
     assert!(bench.news(&state, &deleted(5, 5)).is_none());
-    let resync = MergeContext { mark: 2, accept_older: true };
-    assert!(news(&state, &live("{}", 4, 4), resync, &bench.around()).unwrap().is_some());
+    let resync = MergeContext {
+        mark: 2,
+        accept_older: true,
+    };
+    assert!(
+        news(&state, &live("{}", 4, 4), resync, &bench.around())
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[test]
 fn an_edit_against_a_remote_delete_asks_the_resolver() {
-    let edited =
-        |bench: &Bench| bench.write(&confirmed(r#"{"n":0}"#), Intent::Update(payload(r#"{"n":1}"#)));
+    let edited = |bench: &Bench| bench.write(&confirmed(r#"{"n":0}"#), Intent::Update(payload(r#"{"n":1}"#)));
     let bench = Bench::new(LastWriteWins);
     let kept = bench.news(&edited(&bench), &deleted(2, 2)).unwrap();
-    assert_eq!(kept.after.ops[0].kind, OpKind::Create, "it is made again on top of the tombstone");
+    assert_eq!(
+        kept.after.ops[0].kind,
+        OpKind::Create,
+        "it is made again on top of the tombstone"
+    );
     assert_eq!(kept.after.base.version(), Some(&version(2)));
 
     let bench = Bench::new(ServerWins);
-    let Acknowledged::Conflict(lost) = bench.answer(&sent(edited(&bench)), &PushOutcome::Missing) else { panic!() };
+    let Acknowledged::Conflict(lost) = bench.answer(&sent(edited(&bench)), &PushOutcome::Missing) else {
+        panic!()
+    };
     assert!(lost.after.view.is_none() && lost.after.ops.is_empty());
 }
 
@@ -330,18 +428,31 @@ fn an_edit_against_a_remote_delete_asks_the_resolver() {
 fn a_refused_write_is_parked_and_a_correction_sends_it_again() {
     let bench = Bench::new(MustNotBeCalled);
     let in_flight = sent(bench.write(&absent(), Intent::Create(payload(r#"{"t":"too long"}"#))));
-    let refusal =
-        PushOutcome::Rejected { code: "22001".into(), message: "too long".into(), field: Some("t".into()) };
-    let Acknowledged::Parked(parked) = bench.answer(&in_flight, &refusal) else { panic!() };
-    assert!(matches!(parked.after.ops[0].state, OpState::Parked(ParkReason::Rejected { .. })));
+    let refusal = PushOutcome::Rejected {
+        code: "22001".into(),
+        message: "too long".into(),
+        field: Some("t".into()),
+    };
+    let Acknowledged::Parked(parked) = bench.answer(&in_flight, &refusal) else {
+        panic!()
+    };
+    assert!(matches!(
+        parked.after.ops[0].state,
+        OpState::Parked(ParkReason::Rejected { .. })
+    ));
     let corrected = bench.write(&parked.after, Intent::Update(payload(r#"{"t":"ok"}"#)));
     assert_eq!(corrected.ops[0].state, OpState::Queued);
     assert_eq!(corrected.ops[0].kind, OpKind::Create);
     assert_ne!(corrected.ops[0].op_id, in_flight.ops[0].op_id);
 
     let edited_meanwhile = bench.write(&in_flight, Intent::Update(payload(r#"{"t":"ok"}"#)));
-    let Acknowledged::Again(again) = bench.answer(&edited_meanwhile, &refusal) else { panic!() };
-    assert_eq!((again.after.ops.len(), again.after.ops[0].kind), (1, OpKind::Create));
+    let Acknowledged::Again(again) = bench.answer(&edited_meanwhile, &refusal) else {
+        panic!()
+    };
+    assert_eq!(
+        (again.after.ops.len(), again.after.ops[0].kind),
+        (1, OpKind::Create)
+    );
 }
 
 #[test]
@@ -352,7 +463,10 @@ fn a_resolver_that_panics_parks_the_write_and_loses_nothing() {
     std::panic::set_hook(Box::new(|_| {}));
     let news = bench.news(&edited, &live(r#"{"n":5}"#, 2, 2)).unwrap();
     std::panic::set_hook(hook);
-    assert!(matches!(&news.after.ops[0].state, OpState::Parked(ParkReason::ResolverFailed { .. })));
+    assert!(matches!(
+        &news.after.ops[0].state,
+        OpState::Parked(ParkReason::ResolverFailed { .. })
+    ));
     assert_eq!(text(&news.after.view), Some(serde_json::json!({"n": 1})));
 }
 
@@ -367,7 +481,10 @@ fn a_deferred_conflict_keeps_the_local_value_until_the_user_decides() {
     let mut state = deferred.after;
     stored(&mut state);
     let edited_again = bench.write(&state, Intent::Update(payload(r#"{"n":3}"#)));
-    assert_eq!((edited_again.ops.len(), &edited_again.ops[0].state), (1, &OpState::Deferred));
+    assert_eq!(
+        (edited_again.ops.len(), &edited_again.ops[0].state),
+        (1, &OpState::Deferred)
+    );
 
     let around = bench.around();
     let merged = Resolution::Merged(payload(r#"{"n":4}"#));
@@ -422,9 +539,15 @@ fn an_upgrade_that_fails_parks_the_operation() {
     };
     let mut good = bench.write(&absent(), Intent::Create(payload(r#"{"name":"a"}"#)));
     upgrade_state(&schema, &mut good);
-    assert_eq!(text(&good.ops[0].payload), Some(serde_json::json!({"title": "a"})));
+    assert_eq!(
+        text(&good.ops[0].payload),
+        Some(serde_json::json!({"title": "a"}))
+    );
     let mut bad = bench.write(&absent(), Intent::Create(payload("{}")));
     upgrade_state(&schema, &mut bad);
-    assert!(matches!(&bad.ops[0].state, OpState::Parked(ParkReason::SchemaUpgrade { .. })));
+    assert!(matches!(
+        &bad.ops[0].state,
+        OpState::Parked(ParkReason::SchemaUpgrade { .. })
+    ));
     let _: OpId = bad.ops[0].op_id;
 }

@@ -12,13 +12,20 @@ use crate::{
 ///
 /// # Errors
 /// `Malformed` with what the record type's upgrade said.
-pub(crate) fn upgrade_payload(schema: &CollectionSchema, payload: &Payload, from_version: u32) -> Result<Payload> {
+pub(crate) fn upgrade_payload(
+    schema: &CollectionSchema,
+    payload: &Payload,
+    from_version: u32,
+) -> Result<Payload> {
     if from_version >= schema.schema_version {
         return Ok(payload.clone());
     }
     let fields = (schema.upgrade)(payload.to_object()?, from_version).map_err(|message| {
-        SyncError::new(crate::ErrorKind::Malformed, format!("schema version {from_version}: {message}"))
-            .with_field("schema_version")
+        SyncError::new(
+            crate::ErrorKind::Malformed,
+            format!("schema version {from_version}: {message}"),
+        )
+        .with_field("schema_version")
     })?;
     Ok(Payload::from_object(&fields))
 }
@@ -40,7 +47,11 @@ pub(crate) fn upgrade_state(schema: &CollectionSchema, state: &mut RecordState) 
         }
     }
     for op in &mut state.ops {
-        let Some(payload) = op.payload.as_ref().filter(|_| op.schema_version < schema.schema_version) else {
+        let Some(payload) = op
+            .payload
+            .as_ref()
+            .filter(|_| op.schema_version < schema.schema_version)
+        else {
             continue;
         };
         match upgrade_payload(schema, payload, op.schema_version) {
@@ -51,7 +62,9 @@ pub(crate) fn upgrade_state(schema: &CollectionSchema, state: &mut RecordState) 
                 op.changed = crate::ChangedFields::All;
             }
             Err(error) => {
-                op.state = OpState::Parked(ParkReason::SchemaUpgrade { message: error.message().to_owned() });
+                op.state = OpState::Parked(ParkReason::SchemaUpgrade {
+                    message: error.message().to_owned(),
+                });
             }
         }
     }

@@ -54,7 +54,10 @@ pub(crate) fn write(state: &RecordState, intent: Intent, context: WriteContext) 
     let (kind, payload, changed) = match (intent, &state.view) {
         (Intent::Create(payload), None) => (OpKind::Create, Some(payload), ChangedFields::All),
         (Intent::Create(_), Some(_)) => {
-            return Err(SyncError::invalid("id", format!("a record {:?} is there already; update it", state.key.id)));
+            return Err(SyncError::invalid(
+                "id",
+                format!("a record {:?} is there already; update it", state.key.id),
+            ));
         }
         (Intent::Update(payload), Some(view)) => {
             let changed = ChangedFields::Only(differing_fields(view, &payload)?);
@@ -90,7 +93,10 @@ pub(crate) fn write(state: &RecordState, intent: Intent, context: WriteContext) 
     after.schema_version = context.schema_version;
     match after.ops.pop() {
         Some(last) if coalesces(&last, &new) => {
-            let there = after.ops.last().map_or(state.base.is_live(), |before| before.payload.is_some());
+            let there = after
+                .ops
+                .last()
+                .map_or(state.base.is_live(), |before| before.payload.is_some());
             after.ops.extend(coalesce(last, new, there));
         }
         Some(last) => after.ops.extend([last, new]),

@@ -89,11 +89,20 @@ impl FieldMerge {
             DeleteRule::DeleteWins => conflict.local.is_none() && conflict.remote.is_some(),
             DeleteRule::EditWins => conflict.local.is_some(),
         };
-        if local_wins { Resolution::KeepLocal } else { Resolution::TakeRemote }
+        if local_wins {
+            Resolution::KeepLocal
+        } else {
+            Resolution::TakeRemote
+        }
     }
 
     fn merge(&self, conflict: &Conflict, local: &JsonObject, remote: &JsonObject) -> Result<JsonObject> {
-        let base = conflict.base.as_ref().map(Payload::to_object).transpose()?.unwrap_or_default();
+        let base = conflict
+            .base
+            .as_ref()
+            .map(Payload::to_object)
+            .transpose()?
+            .unwrap_or_default();
         let fields: BTreeSet<&String> = base.keys().chain(local.keys()).chain(remote.keys()).collect();
         let mut merged = JsonObject::new();
         for field in fields {
@@ -135,7 +144,13 @@ fn decide(
     remote: Option<&Value>,
     local_is_later: bool,
 ) -> Option<Value> {
-    let by_time = || if local_is_later { local.cloned() } else { remote.cloned() };
+    let by_time = || {
+        if local_is_later {
+            local.cloned()
+        } else {
+            remote.cloned()
+        }
+    };
     match policy {
         FieldPolicy::LastWriteWins => by_time(),
         FieldPolicy::PreferLocal => local.cloned(),
@@ -164,7 +179,12 @@ fn count(base: Option<&Value>, local: Option<&Value>, remote: Option<&Value>) ->
         Some(base) => base.as_i64()?,
         None => 0,
     };
-    Some(remote?.as_i64()?.checked_add(local?.as_i64()?.checked_sub(base)?)?.into())
+    Some(
+        remote?
+            .as_i64()?
+            .checked_add(local?.as_i64()?.checked_sub(base)?)?
+            .into(),
+    )
 }
 
 fn union(base: Option<&Value>, local: Option<&Value>, remote: Option<&Value>) -> Option<Vec<Value>> {
@@ -174,8 +194,11 @@ fn union(base: Option<&Value>, local: Option<&Value>, remote: Option<&Value>) ->
         None => &empty,
     };
     let (local, remote) = (local?.as_array()?, remote?.as_array()?);
-    let mut merged: Vec<Value> =
-        remote.iter().filter(|item| local.contains(item) || !base.contains(item)).cloned().collect();
+    let mut merged: Vec<Value> = remote
+        .iter()
+        .filter(|item| local.contains(item) || !base.contains(item))
+        .cloned()
+        .collect();
     for item in local {
         if !base.contains(item) && !merged.contains(item) {
             merged.push(item.clone());
@@ -190,7 +213,10 @@ mod tests {
     use crate::resolve::tests::conflict;
 
     fn merged(resolver: &FieldMerge, base: &str, local: &str, remote: &str) -> Value {
-        match resolver.resolve(&conflict(Some(base), Some(local), Some(remote))).unwrap() {
+        match resolver
+            .resolve(&conflict(Some(base), Some(local), Some(remote)))
+            .unwrap()
+        {
             Resolution::Merged(payload) => payload.decode().unwrap(),
             other => panic!("expected a merge, got {other:?}"),
         }
@@ -209,7 +235,12 @@ mod tests {
 
     #[test]
     fn clearing_a_field_is_a_change_like_any_other() {
-        let value = merged(&FieldMerge::new(), r#"{"a":1,"b":1}"#, r#"{"b":1}"#, r#"{"a":1,"b":2}"#);
+        let value = merged(
+            &FieldMerge::new(),
+            r#"{"a":1,"b":1}"#,
+            r#"{"b":1}"#,
+            r#"{"a":1,"b":2}"#,
+        );
         assert_eq!(value, serde_json::json!({"b": 2}));
     }
 
@@ -236,7 +267,12 @@ mod tests {
     #[test]
     fn a_counter_that_would_overflow_falls_back_to_the_later_write() {
         let resolver = FieldMerge::new().with("n", FieldPolicy::Counter);
-        let value = merged(&resolver, r#"{"n":0}"#, r#"{"n":9223372036854775807}"#, r#"{"n":1}"#);
+        let value = merged(
+            &resolver,
+            r#"{"n":0}"#,
+            r#"{"n":9223372036854775807}"#,
+            r#"{"n":1}"#,
+        );
         assert_eq!(value["n"], i64::MAX);
     }
 
@@ -245,10 +281,25 @@ mod tests {
         let edit_vs_delete = conflict(Some("{}"), Some(r#"{"a":1}"#), None);
         let delete_vs_edit = conflict(Some("{}"), None, Some(r#"{"a":1}"#));
         let rule = |rule| FieldMerge::new().deletes(rule);
-        assert_eq!(rule(DeleteRule::EditWins).resolve(&edit_vs_delete).unwrap(), Resolution::KeepLocal);
-        assert_eq!(rule(DeleteRule::EditWins).resolve(&delete_vs_edit).unwrap(), Resolution::TakeRemote);
-        assert_eq!(rule(DeleteRule::DeleteWins).resolve(&edit_vs_delete).unwrap(), Resolution::TakeRemote);
-        assert_eq!(rule(DeleteRule::DeleteWins).resolve(&delete_vs_edit).unwrap(), Resolution::KeepLocal);
-        assert_eq!(rule(DeleteRule::LastWriteWins).resolve(&delete_vs_edit).unwrap(), Resolution::KeepLocal);
+        assert_eq!(
+            rule(DeleteRule::EditWins).resolve(&edit_vs_delete).unwrap(),
+            Resolution::KeepLocal
+        );
+        assert_eq!(
+            rule(DeleteRule::EditWins).resolve(&delete_vs_edit).unwrap(),
+            Resolution::TakeRemote
+        );
+        assert_eq!(
+            rule(DeleteRule::DeleteWins).resolve(&edit_vs_delete).unwrap(),
+            Resolution::TakeRemote
+        );
+        assert_eq!(
+            rule(DeleteRule::DeleteWins).resolve(&delete_vs_edit).unwrap(),
+            Resolution::KeepLocal
+        );
+        assert_eq!(
+            rule(DeleteRule::LastWriteWins).resolve(&delete_vs_edit).unwrap(),
+            Resolution::KeepLocal
+        );
     }
 }

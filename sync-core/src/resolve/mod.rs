@@ -89,7 +89,10 @@ pub(crate) mod tests {
 
     pub(crate) fn conflict(base: Option<&str>, local: Option<&str>, remote: Option<&str>) -> Conflict {
         let payload = |text: Option<&str>| text.map(|text| Payload::parse(text).unwrap());
-        let target = Target::new(CollectionName::new("todos").unwrap(), SyncScope::new("s").unwrap());
+        let target = Target::new(
+            CollectionName::new("todos").unwrap(),
+            SyncScope::new("s").unwrap(),
+        );
         Conflict {
             key: RecordKey::new(target, crate::RecordId::new("r").unwrap()),
             base: payload(base),

@@ -13,7 +13,11 @@ impl ConflictResolver for LastWriteWins {
     }
 
     fn resolve(&self, conflict: &Conflict) -> Result<Resolution> {
-        Ok(if conflict.local_is_later() { Resolution::KeepLocal } else { Resolution::TakeRemote })
+        Ok(if conflict.local_is_later() {
+            Resolution::KeepLocal
+        } else {
+            Resolution::TakeRemote
+        })
     }
 }
 
@@ -67,12 +71,18 @@ mod tests {
     #[test]
     fn each_strategy_takes_its_side() {
         let newer_local = conflict(None, Some(r#"{"a":1}"#), None);
-        assert_eq!(LastWriteWins.resolve(&newer_local).unwrap(), Resolution::KeepLocal);
+        assert_eq!(
+            LastWriteWins.resolve(&newer_local).unwrap(),
+            Resolution::KeepLocal
+        );
         assert_eq!(ServerWins.resolve(&newer_local).unwrap(), Resolution::TakeRemote);
         assert_eq!(ClientWins.resolve(&newer_local).unwrap(), Resolution::KeepLocal);
         assert_eq!(Manual.resolve(&newer_local).unwrap(), Resolution::Defer);
         let mut newer_remote = newer_local;
         newer_remote.remote_stamp = Some(crate::Stamp::new(11, 0, 0));
-        assert_eq!(LastWriteWins.resolve(&newer_remote).unwrap(), Resolution::TakeRemote);
+        assert_eq!(
+            LastWriteWins.resolve(&newer_remote).unwrap(),
+            Resolution::TakeRemote
+        );
     }
 }

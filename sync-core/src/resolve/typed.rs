@@ -3,11 +3,7 @@
 use std::{fmt, marker::PhantomData};
 
 use super::{Conflict, ConflictResolver, Resolution};
-use crate::{
-    error::Result,
-    payload::Payload,
-    record::SyncRecord,
-};
+use crate::{error::Result, payload::Payload, record::SyncRecord};
 
 /// A [`Conflict`] with the records decoded.
 #[derive(Clone, Debug)]
@@ -52,13 +48,19 @@ impl<T: SyncRecord> TypedResolver<T> {
         name: &'static str,
         decide: impl Fn(&TypedConflict<T>) -> Resolution<T> + Send + Sync + 'static,
     ) -> Self {
-        Self { name, decide: Box::new(decide), record: PhantomData }
+        Self {
+            name,
+            decide: Box::new(decide),
+            record: PhantomData,
+        }
     }
 }
 
 impl<T> fmt::Debug for TypedResolver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TypedResolver").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("TypedResolver")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,4 +4,6 @@
 mod derive;
 #[cfg(feature = "derive")]
 mod derive_ui;
+#[cfg(feature = "derive")]
+mod engine;
 mod time_field;

@@ -1,0 +1,4 @@
+//! The engine over the memory store and the memory remote.
+
+mod convergence;
+mod world;
