@@ -8,9 +8,7 @@ use sync_core::{
 use super::LocalContext;
 use crate::{
     case::{Case, Verdict, cases, ensure, ensure_eq},
-    sample::{
-        at, commit, commit_stale, confirm, deleted, enqueue, id, key, live, page, payload, todos, version,
-    },
+    sample::{at, commit, commit_stale, deleted, enqueue, id, key, live, page, payload, todos, version},
 };
 
 pub(super) fn cases<'f>() -> Vec<Case<LocalContext<'f>>> {

@@ -1,0 +1,237 @@
+//! A local store with one mistake.
+
+use std::{mem::take, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use sync_core::{
+    ChangeSet, CollectionSchema, CommitOutcome, ConflictQuery, ConflictRecord, EvictionCandidate,
+    EvictionQuery, Fence, LeaseAnswer, LocalRecord, LocalStore, OpCounts, OpQuery, Payload, PendingOp,
+    QuarantinedRow, RecordId, RecordKey, RecordState, RecordSummary, RemoteState, Result, Stamp, StoreChange,
+    StoreInfo, Target, TargetState, Timestamp,
+    query::{FieldPath, Filter, QuerySpec},
+};
+use uuid::Uuid;
+
+/// What a [`WrongStore`] does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreMistake {
+    /// The sync point, the settings and the clock are committed before the rest, in a transaction of their own.
+    CommitsInTwoHalves,
+    /// Revisions are not compared: the last write wins, whatever its writer had read.
+    IgnoresGuards,
+    /// Everyone who asks for a lease gets it, and no fence is checked.
+    ForgetsLeases,
+    /// Payloads are parsed and rendered again on their way in.
+    RewritesPayloads,
+    /// Ascending orders put nulls last, as PostgreSQL does unless told otherwise.
+    SortsNullsLast,
+    /// Listeners are told that nothing ever changes.
+    TellsNoChanges,
+}
+
+/// A local store that passes everything on to another, but for one mistake.
+#[derive(Clone, Debug)]
+pub struct WrongStore {
+    inner: Arc<dyn LocalStore>,
+    mistake: StoreMistake,
+}
+
+impl WrongStore {
+    /// `inner` with a mistake.
+    pub fn new(inner: Arc<dyn LocalStore>, mistake: StoreMistake) -> Self {
+        Self { inner, mistake }
+    }
+
+    /// The store that does it right.
+    pub fn inner(&self) -> &Arc<dyn LocalStore> {
+        &self.inner
+    }
+
+    async fn commit_in_two_halves(&self, mut changes: ChangeSet) -> Result<CommitOutcome> {
+        let first = ChangeSet {
+            targets: take(&mut changes.targets),
+            settings: take(&mut changes.settings),
+            clock: changes.clock.take(),
+            ..ChangeSet::at(changes.now)
+        };
+        self.inner.commit(first).await?;
+        self.inner.commit(changes).await
+    }
+
+    async fn commit_without_guards(&self, mut changes: ChangeSet) -> Result<CommitOutcome> {
+        changes.guards.clear();
+        let keys: Vec<RecordKey> = changes.records.iter().map(|write| write.key.clone()).collect();
+        let states = self.inner.load_records(&keys).await?;
+        for (write, state) in changes.records.iter_mut().zip(states) {
+            write.read_revision = state.revision;
+        }
+        self.inner.commit(changes).await
+    }
+}
+
+fn rewrite(payload: &mut Payload) -> Result<()> {
+    *payload = Payload::from_object(&payload.to_object()?);
+    Ok(())
+}
+
+fn rewrite_payloads(changes: &mut ChangeSet) -> Result<()> {
+    for write in &mut changes.records {
+        write.view.as_mut().map(rewrite).transpose()?;
+    }
+    for confirmation in changes.confirmed.iter_mut().flat_map(|page| &mut page.records) {
+        if let RemoteState::Live(live) = &mut confirmation.state {
+            rewrite(&mut live.record)?;
+        }
+    }
+    Ok(())
+}
+
+fn nulls_last(mut records: Vec<LocalRecord>, spec: &QuerySpec) -> Result<Vec<LocalRecord>> {
+    let Some(order) = spec.order_by.first().filter(|order| !order.descending) else {
+        return Ok(records);
+    };
+    let path = FieldPath::new(&order.field)?;
+    let mut nulls = Vec::new();
+    let mut others = Vec::new();
+    for record in records.drain(..) {
+        let fields = record.payload.to_object()?;
+        let null = !path.is_id() && path.lookup(&fields).is_none_or(serde_json::Value::is_null);
+        if null {
+            nulls.push(record)
+        } else {
+            others.push(record)
+        }
+    }
+    others.append(&mut nulls);
+    Ok(others)
+}
+
+#[async_trait]
+impl LocalStore for WrongStore {
+    fn info(&self) -> StoreInfo {
+        let info = self.inner.info();
+        StoreInfo {
+            name: format!("{} ({:?})", info.name, self.mistake),
+            ..info
+        }
+    }
+
+    async fn register(&self, schemas: &[CollectionSchema]) -> Result<()> {
+        self.inner.register(schemas).await
+    }
+
+    async fn load_clock(&self) -> Result<Option<Stamp>> {
+        self.inner.load_clock().await
+    }
+
+    async fn load_setting(&self, name: &str) -> Result<Option<String>> {
+        self.inner.load_setting(name).await
+    }
+
+    async fn load_records(&self, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
+        self.inner.load_records(keys).await
+    }
+
+    async fn load_summaries(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RecordSummary>> {
+        self.inner.load_summaries(target, ids).await
+    }
+
+    async fn query(&self, target: &Target, spec: &QuerySpec) -> Result<Vec<LocalRecord>> {
+        let records = self.inner.query(target, spec).await?;
+        if self.mistake == StoreMistake::SortsNullsLast {
+            nulls_last(records, spec)
+        } else {
+            Ok(records)
+        }
+    }
+
+    async fn count(&self, target: &Target, filter: Option<&Filter>) -> Result<u64> {
+        self.inner.count(target, filter).await
+    }
+
+    async fn load_target(&self, target: &Target) -> Result<TargetState> {
+        self.inner.load_target(target).await
+    }
+
+    async fn list_targets(&self) -> Result<Vec<Target>> {
+        self.inner.list_targets().await
+    }
+
+    async fn load_ops(&self, query: &OpQuery) -> Result<Vec<PendingOp>> {
+        self.inner.load_ops(query).await
+    }
+
+    async fn count_ops(&self, scope: Option<&sync_core::SyncScope>) -> Result<OpCounts> {
+        self.inner.count_ops(scope).await
+    }
+
+    async fn load_conflicts(&self, query: &ConflictQuery) -> Result<Vec<ConflictRecord>> {
+        self.inner.load_conflicts(query).await
+    }
+
+    async fn load_quarantine(&self, target: Option<&Target>, limit: u64) -> Result<Vec<QuarantinedRow>> {
+        self.inner.load_quarantine(target, limit).await
+    }
+
+    async fn load_unmarked(
+        &self,
+        target: &Target,
+        generation: u64,
+        after: Option<&RecordId>,
+        limit: u64,
+    ) -> Result<Vec<RecordId>> {
+        self.inner.load_unmarked(target, generation, after, limit).await
+    }
+
+    async fn load_eviction_candidates(&self, query: &EvictionQuery) -> Result<Vec<EvictionCandidate>> {
+        self.inner.load_eviction_candidates(query).await
+    }
+
+    async fn approx_size(&self, target: Option<&Target>) -> Result<u64> {
+        self.inner.approx_size(target).await
+    }
+
+    async fn commit(&self, mut changes: ChangeSet) -> Result<CommitOutcome> {
+        match self.mistake {
+            StoreMistake::CommitsInTwoHalves => return self.commit_in_two_halves(changes).await,
+            StoreMistake::IgnoresGuards => return self.commit_without_guards(changes).await,
+            StoreMistake::ForgetsLeases => changes.fence = None,
+            StoreMistake::RewritesPayloads => rewrite_payloads(&mut changes)?,
+            StoreMistake::SortsNullsLast | StoreMistake::TellsNoChanges => {}
+        }
+        self.inner.commit(changes).await
+    }
+
+    async fn acquire_lease(
+        &self,
+        name: &str,
+        holder: Uuid,
+        now: Timestamp,
+        time: Duration,
+    ) -> Result<LeaseAnswer> {
+        if self.mistake == StoreMistake::ForgetsLeases {
+            return Ok(LeaseAnswer::Granted(Fence {
+                lease: name.to_owned(),
+                token: 1,
+            }));
+        }
+        self.inner.acquire_lease(name, holder, now, time).await
+    }
+
+    async fn release_lease(&self, fence: &Fence) -> Result<()> {
+        self.inner.release_lease(fence).await
+    }
+
+    fn changes(&self) -> BoxStream<'static, StoreChange> {
+        if self.mistake == StoreMistake::TellsNoChanges {
+            return Box::pin(futures::stream::empty());
+        }
+        self.inner.changes()
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.inner.close().await
+    }
+}
