@@ -1,5 +1,8 @@
 //! Integration tests of adapter-memory. They run on the plain executor of `futures`: neither store needs more.
 
+// The helpers of tests may panic as tests do.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 mod local_commit;
 mod local_handles;
