@@ -78,7 +78,8 @@ async fn connect(options: &OpenOptions) -> Result<Opened> {
             let file = move |settings: sqlx::sqlite::SqliteConnectOptions| {
                 settings.filename(&path).create_if_missing(true)
             };
-            connect_file(options, "sqlite::memory:", file, false).await
+            // The path is set afterwards, so that it may hold any character.
+            connect_file(options, "sqlite:store.db", file, false).await
         }
         Location::Url(url) => connect_url(options, url).await,
     }

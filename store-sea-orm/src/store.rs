@@ -194,12 +194,12 @@ impl LocalStore for SeaOrmLocalStore {
 
     async fn load_records(&self, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
         let _open = self.enter().await?;
-        read::records::load(&self.0, &self.reader(), keys).await
+        read::records::load(&self.0, keys).await
     }
 
     async fn load_summaries(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RecordSummary>> {
         let _open = self.enter().await?;
-        read::records::load_summaries(&self.0, &self.reader(), target, ids).await
+        read::records::load_summaries(&self.0, target, ids).await
     }
 
     async fn query(&self, target: &Target, spec: &QuerySpec) -> Result<Vec<LocalRecord>> {

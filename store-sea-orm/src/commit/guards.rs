@@ -2,23 +2,34 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use sync_core::{ChangeSet, ErrorKind, OpChange, OpId, RecordKey, Result, SyncError};
+use sync_core::{
+    ChangeSet, Confirmation, ConfirmedPage, ErrorKind, OpChange, OpId, RecordKey, Result, SyncError,
+};
 
 use super::{CHUNK, Numbers};
 use crate::{
     dialect::Dialect,
     driver::{Run, Transaction},
     error::corrupt,
-    rows::revision,
+    rows::{BaseColumns, revision},
     sql::{Param, Sql},
 };
 
 /// What the guards say.
 pub(super) enum Verdict {
-    /// All hold. The database's change counter is as it was found.
-    Pass { counter: i64 },
+    /// All hold.
+    Pass(Findings),
     /// These records changed since they were read.
     Stale(Vec<RecordKey>),
+}
+
+/// What was found out on the way.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// The database's change counter before this commit.
+    pub(super) counter: i64,
+    /// Confirmed records that already have the confirmed state, by target number and id.
+    pub(super) same: HashSet<(i64, String)>,
 }
 
 /// One question to the database. Each answers with rows of two numbers and a text; no rows mean that all is well.
@@ -27,6 +38,8 @@ enum Question<'a> {
     Revisions(&'a [(i64, &'a str, i64)]),
     /// Which of these records of one target have operations?
     Pending(i64, &'a [&'a str]),
+    /// Which of these records of one target already have this state?
+    Same(i64, &'a [Confirmation]),
     /// Which of these places in the queue are empty?
     Places(&'a [i64]),
 }
@@ -36,6 +49,10 @@ const COUNTER: i64 = 0;
 const FENCE: i64 = 1;
 const RECORD: i64 = 2;
 const PLACE: i64 = 3;
+const SAME: i64 = 4;
+
+/// How many rows the questions of one statement have at most, unless a single one has more.
+const MAX_ROWS: usize = 4 * CHUNK;
 
 /// Asks everything, in one statement unless the change set is large.
 pub(super) async fn check(
@@ -45,7 +62,7 @@ pub(super) async fn check(
 ) -> Result<Verdict> {
     let subjects = Subjects::of(numbers, changes)?;
     let mut questions = subjects.questions().into_iter().peekable();
-    let mut counter = 0;
+    let mut findings = Findings::default();
     let mut fence = None;
     let mut stale = BTreeSet::new();
     let mut first = true;
@@ -56,17 +73,22 @@ pub(super) async fn check(
         }
         // Small questions share a statement, so that a usual commit asks once.
         let mut rows = 0;
-        while let Some(question) = questions.next_if(|question| rows == 0 || rows + question.len() <= CHUNK) {
+        while let Some(question) =
+            questions.next_if(|question| rows == 0 || rows + question.len() <= MAX_ROWS)
+        {
             rows += question.len();
             question.ask(&mut sql);
         }
         first = false;
         for row in transaction.rows(sql).await? {
             match row.int(0)? {
-                COUNTER => counter = row.int(1)?,
+                COUNTER => findings.counter = row.int(1)?,
                 FENCE => fence = Some(row.count(1)?),
                 RECORD => {
                     stale.extend(subjects.record(row.int(1)?, &row.text(2)?));
+                }
+                SAME => {
+                    findings.same.insert((row.int(1)?, row.text(2)?));
                 }
                 PLACE => stale.extend(subjects.place(row.int(1)?)),
                 other => return Err(corrupt(format!("{other} is no kind of answer"))),
@@ -86,9 +108,8 @@ pub(super) async fn check(
     }
     stale.extend(leftover_ops(transaction, numbers, changes).await?);
     if stale.is_empty() {
-        Ok(Verdict::Pass {
-            counter: transaction.counter().unwrap_or(counter),
-        })
+        findings.counter = transaction.counter().unwrap_or(findings.counter);
+        Ok(Verdict::Pass(findings))
     } else {
         Ok(Verdict::Stale(stale.into_iter().collect()))
     }
@@ -129,6 +150,7 @@ impl Question<'_> {
         match self {
             Self::Revisions(rows) => rows.len(),
             Self::Pending(_, ids) => ids.len(),
+            Self::Same(_, records) => records.len(),
             Self::Places(places) => places.len(),
         }
     }
@@ -155,6 +177,28 @@ impl Question<'_> {
                     .bind(*target);
                 sql.push(" AND id IN ").bind_list(ids.iter().copied());
             }
+            Self::Same(target, records) => {
+                let same = sql.dialect().same();
+                sql.push("SELECT 4, r.target_id, r.id FROM ");
+                sql.table(
+                    "k",
+                    ["id", "kind", "token", "place"],
+                    records.iter().map(|record| {
+                        let base = BaseColumns::of(&record.state);
+                        [
+                            record.id.as_str().into(),
+                            base.kind.into(),
+                            base.version_token.into(),
+                            base.version_order.into(),
+                        ]
+                    }),
+                );
+                sql.push(" JOIN sync_records r ON r.target_id = ").bind(*target);
+                sql.push(&format!(
+                    " AND r.id = k.id WHERE k.token IS NOT NULL AND r.base_kind = k.kind \
+                     AND r.version_token {same} k.token AND r.version_order {same} k.place"
+                ));
+            }
             Self::Places(places) => {
                 sql.push("SELECT 3, k.seq, NULL FROM ");
                 sql.table("k", ["seq"], places.iter().map(|place| [Param::from(*place)]));
@@ -168,6 +212,7 @@ impl Question<'_> {
 struct Subjects<'a> {
     keys: HashMap<(i64, &'a str), RecordKey>,
     revisions: Vec<(i64, &'a str, i64)>,
+    pages: Vec<(i64, &'a ConfirmedPage)>,
     confirmed: Vec<(i64, Vec<&'a str>)>,
     places: Vec<i64>,
     replaced: HashMap<i64, &'a RecordKey>,
@@ -178,6 +223,7 @@ impl<'a> Subjects<'a> {
         let mut subjects = Self {
             keys: HashMap::new(),
             revisions: Vec::new(),
+            pages: Vec::new(),
             confirmed: Vec::new(),
             places: Vec::new(),
             replaced: HashMap::new(),
@@ -198,6 +244,7 @@ impl<'a> Subjects<'a> {
             let number = numbers.of(&page.target)?;
             let ids: Vec<&str> = page.records.iter().map(|record| record.id.as_str()).collect();
             subjects.confirmed.push((number, ids));
+            subjects.pages.push((number, page));
             for record in &page.records {
                 let key = RecordKey::new(page.target.clone(), record.id.clone());
                 subjects.keys.insert((number, record.id.as_str()), key);
@@ -217,6 +264,13 @@ impl<'a> Subjects<'a> {
         let mut questions: Vec<_> = self.revisions.chunks(CHUNK).map(Question::Revisions).collect();
         for (number, ids) in &self.confirmed {
             questions.extend(ids.chunks(CHUNK).map(|ids| Question::Pending(*number, ids)));
+        }
+        for (number, page) in &self.pages {
+            questions.extend(
+                page.records
+                    .chunks(CHUNK)
+                    .map(|records| Question::Same(*number, records)),
+            );
         }
         questions.extend(self.places.chunks(CHUNK).map(Question::Places));
         questions

@@ -6,7 +6,7 @@ mod records;
 mod rest;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -66,7 +66,11 @@ impl Batch {
 pub(crate) async fn commit(store: Arc<Shared>, changes: ChangeSet) -> Result<CommitOutcome> {
     let transaction = store.database.begin_write().await?;
     match prepare(&store, &transaction, &changes).await {
-        Ok(Prepared::Ready { fresh, before }) => {
+        Ok(Prepared::Ready {
+            fresh,
+            before,
+            notices,
+        }) => {
             let after = transaction.advance_counter(before).await;
             let transaction = match after {
                 Ok(_) => transaction,
@@ -82,7 +86,7 @@ pub(crate) async fn commit(store: Arc<Shared>, changes: ChangeSet) -> Result<Com
             if store.notifier.observe(before, after?) {
                 store.notifier.send([StoreChange::Anything]);
             }
-            store.notifier.send(notices(&changes));
+            store.notifier.send(notices);
             Ok(CommitOutcome::Committed)
         }
         Ok(Prepared::Stale(keys)) => {
@@ -101,6 +105,7 @@ enum Prepared {
     Ready {
         fresh: Vec<(Target, i64)>,
         before: i64,
+        notices: Vec<StoreChange>,
     },
     Stale(Vec<RecordKey>),
 }
@@ -108,16 +113,21 @@ enum Prepared {
 async fn prepare(store: &Shared, transaction: &Transaction, changes: &ChangeSet) -> Result<Prepared> {
     let (numbers, fresh) = store.targets.intern(transaction, targets_of(changes)).await?;
     let numbers = Numbers(numbers);
-    let before = match guards::check(transaction, &numbers, changes).await? {
-        Verdict::Pass { counter } => counter,
+    let found = match guards::check(transaction, &numbers, changes).await? {
+        Verdict::Pass(found) => found,
         Verdict::Stale(keys) => return Ok(Prepared::Stale(keys)),
     };
     let mut batch = Batch::new(transaction.dialect());
-    records::write(&mut batch, &numbers, changes)?;
+    records::write(&mut batch, &numbers, changes, &found.same)?;
     ops::write(&mut batch, &numbers, changes)?;
     rest::write(&mut batch, &numbers, changes)?;
     transaction.run_all(batch.statements).await?;
-    Ok(Prepared::Ready { fresh, before })
+    let notices = notices(&numbers, changes, &found.same)?;
+    Ok(Prepared::Ready {
+        fresh,
+        before: found.counter,
+        notices,
+    })
 }
 
 fn targets_of(changes: &ChangeSet) -> BTreeSet<&Target> {
@@ -138,13 +148,21 @@ fn targets_of(changes: &ChangeSet) -> BTreeSet<&Target> {
     targets
 }
 
-fn notices(changes: &ChangeSet) -> Vec<StoreChange> {
+fn notices(
+    numbers: &Numbers,
+    changes: &ChangeSet,
+    same: &HashSet<(i64, String)>,
+) -> Result<Vec<StoreChange>> {
     let mut told = Changes::default();
     for record in &changes.records {
         told.record(&record.key.target, &record.key.id);
     }
     for page in &changes.confirmed {
+        let number = numbers.of(&page.target)?;
         for confirmation in &page.records {
+            if same.contains(&(number, confirmation.id.as_str().to_owned())) {
+                continue;
+            }
             told.record(&page.target, &confirmation.id);
         }
     }
@@ -156,5 +174,5 @@ fn notices(changes: &ChangeSet) -> Vec<StoreChange> {
             told.enqueued(op.key.scope());
         }
     }
-    told.into_notices()
+    Ok(told.into_notices())
 }

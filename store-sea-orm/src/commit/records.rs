@@ -1,18 +1,14 @@
 //! Record rows: writes of the engine, confirmations of the remote, marks, removals.
 
+use std::collections::HashSet;
+
 use sync_core::{ChangeSet, ConfirmedPage, Payload, RecordWrite, RemoteState, Result, SyncError, Timestamp};
 
 use super::{Batch, CHUNK, Numbers};
-use crate::{
-    dialect::Dialect,
-    driver::counter,
-    query_sql::is_regular,
-    rows::{BaseColumns, DELETED, LIVE},
-    sql::{Param, Sql},
-};
+use crate::{driver::counter, query_sql::is_regular, rows::BaseColumns, sql::Param};
 
 /// The columns an upsert writes besides the key and the revision.
-const CONTENT: [&str; 11] = [
+const CONTENT: [&str; 10] = [
     "schema_version",
     "touched_at",
     "view",
@@ -20,14 +16,12 @@ const CONTENT: [&str; 11] = [
     "base_stamp",
     "base_time",
     "mark",
-    // These three decide whether a confirmed state is the same, so they come last: MySQL assigns one by one.
     "base_kind",
     "version_token",
     "version_order",
-    "revision",
 ];
 
-/// A row in the order of [`CONTENT`], without the revision, which the database works out.
+/// A row to write. Its revision is worked out by the database.
 struct NewRow<'a> {
     target: i64,
     id: &'a str,
@@ -38,19 +32,18 @@ struct NewRow<'a> {
     mark: i64,
 }
 
-pub(super) fn write(batch: &mut Batch, numbers: &Numbers, changes: &ChangeSet) -> Result<()> {
+/// Confirmed records that already have the state, by target number and id.
+type Same = HashSet<(i64, String)>;
+
+pub(super) fn write(batch: &mut Batch, numbers: &Numbers, changes: &ChangeSet, same: &Same) -> Result<()> {
     write_records(batch, numbers, &changes.records, changes.now)?;
     for page in &changes.confirmed {
-        confirm(batch, numbers.of(&page.target)?, page, changes.now)?;
+        confirm(batch, numbers, page, same, changes.now)?;
     }
     for (target, ids, mark) in &changes.marks {
         let (number, mark) = (numbers.of(target)?, counter("mark", *mark)?);
         for ids in ids.chunks(CHUNK) {
-            let mut sql = batch.sql("UPDATE sync_records SET mark = ");
-            sql.bind(mark).push(" WHERE target_id = ").bind(number);
-            sql.push(" AND id IN ")
-                .bind_list(ids.iter().map(|id| id.as_str()));
-            batch.add(sql);
+            set_mark(batch, number, ids.iter().map(|id| id.as_str()), mark);
         }
     }
     for keys in changes.removals.chunk_by(|a, b| a.target == b.target) {
@@ -86,46 +79,63 @@ fn write_records(
                 mark: counter("mark", record.mark)?,
             });
         }
-        upsert(batch, &rows, now, Replace::Always);
+        upsert(batch, &rows, now);
     }
     Ok(())
 }
 
-fn confirm(batch: &mut Batch, number: i64, page: &ConfirmedPage, now: Timestamp) -> Result<()> {
-    let mark = counter("mark", page.mark)?;
-    for records in page.records.chunks(CHUNK) {
-        let mut rows = Vec::with_capacity(records.len());
-        for record in records {
-            if record.state == RemoteState::Missing {
-                return Err(SyncError::invalid(
-                    "confirmed",
-                    format!("{} is confirmed as missing", record.id),
-                ));
-            }
-            rows.push(NewRow {
-                target: number,
-                id: record.id.as_str(),
-                schema_version: page.schema_version,
-                view: record.state.payload(),
-                base_payload: None,
-                base: BaseColumns::of(&record.state),
-                mark,
-            });
+fn confirm(
+    batch: &mut Batch,
+    numbers: &Numbers,
+    page: &ConfirmedPage,
+    same: &Same,
+    now: Timestamp,
+) -> Result<()> {
+    let (number, mark) = (numbers.of(&page.target)?, counter("mark", page.mark)?);
+    let mut changed = Vec::with_capacity(page.records.len());
+    let mut unchanged = Vec::new();
+    for record in &page.records {
+        if record.state == RemoteState::Missing {
+            return Err(SyncError::invalid(
+                "confirmed",
+                format!("{} is confirmed as missing", record.id),
+            ));
         }
-        upsert(batch, &rows, now, Replace::UnlessSame);
+        if same.contains(&(number, record.id.as_str().to_owned())) {
+            unchanged.push(record.id.as_str());
+            continue;
+        }
+        changed.push(NewRow {
+            target: number,
+            id: record.id.as_str(),
+            schema_version: page.schema_version,
+            view: record.state.payload(),
+            base_payload: None,
+            base: BaseColumns::of(&record.state),
+            mark,
+        });
+    }
+    for rows in changed.chunks(CHUNK) {
+        upsert(batch, rows, now);
+    }
+    for ids in unchanged.chunks(CHUNK) {
+        set_mark(batch, number, ids.iter().copied(), mark);
     }
     Ok(())
 }
 
-/// When an upsert replaces the content of a row that is there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Replace {
-    Always,
-    /// Not if the row's base is the same state; then only the mark is set.
-    UnlessSame,
+fn set_mark<'a>(batch: &mut Batch, number: i64, ids: impl IntoIterator<Item = &'a str>, mark: i64) {
+    let mut sql = batch.sql("UPDATE sync_records SET mark = ");
+    sql.bind(mark)
+        .push(" WHERE mark <> ")
+        .bind(mark)
+        .push(" AND target_id = ")
+        .bind(number);
+    sql.push(" AND id IN ").bind_list(ids);
+    batch.add(sql);
 }
 
-fn upsert(batch: &mut Batch, rows: &[NewRow<'_>], now: Timestamp, replace: Replace) {
+fn upsert(batch: &mut Batch, rows: &[NewRow<'_>], now: Timestamp) {
     let mut sql = batch.sql(
         "INSERT INTO sync_records (target_id, id, revision, schema_version, touched_at, view, base_payload, \
          base_stamp, base_time, mark, base_kind, version_token, version_order) VALUES ",
@@ -154,52 +164,17 @@ fn upsert(batch: &mut Batch, rows: &[NewRow<'_>], now: Timestamp, replace: Repla
         }
         sql.push(")");
     }
-    assign(&mut sql, replace);
+    let dialect = sql.dialect();
+    sql.push(&dialect.on_conflict("target_id, id"));
+    sql.push("revision = sync_records.revision + 1");
+    for column in CONTENT {
+        sql.push(", ")
+            .push(column)
+            .push(" = ")
+            .push(&dialect.inserted(column));
+    }
     batch.add(sql);
     note_irregular(batch, rows);
-}
-
-fn assign(sql: &mut Sql, replace: Replace) {
-    let dialect = sql.dialect();
-    let same = same_state(dialect);
-    sql.push(&dialect.on_conflict("target_id, id"));
-    // MySQL sees assigned values at once, so the revision, which depends on the old ones, goes first there.
-    let columns = CONTENT[10..].iter().chain(&CONTENT[..10]);
-    for (index, column) in columns.enumerate() {
-        let new = match *column {
-            "revision" => "sync_records.revision + 1".to_owned(),
-            column => dialect.inserted(column),
-        };
-        sql.push(if index > 0 { ", " } else { "" })
-            .push(column)
-            .push(" = ");
-        if replace == Replace::UnlessSame && *column != "mark" {
-            sql.push(&format!(
-                "CASE WHEN {same} THEN sync_records.{column} ELSE {new} END"
-            ));
-        } else {
-            sql.push(&new);
-        }
-    }
-    if replace == Replace::UnlessSame && dialect != Dialect::MySql {
-        sql.push(&format!(
-            " WHERE sync_records.mark <> excluded.mark OR NOT ({same})"
-        ));
-    }
-}
-
-/// [`RemoteState::is_same_as`] in SQL, between the row that is there and the one to be inserted.
-fn same_state(dialect: Dialect) -> String {
-    let same = dialect.same();
-    let (kind, token, order) = (
-        dialect.inserted("base_kind"),
-        dialect.inserted("version_token"),
-        dialect.inserted("version_order"),
-    );
-    format!(
-        "(sync_records.base_kind = {kind} AND {kind} IN ({LIVE}, {DELETED}) AND {token} IS NOT NULL \
-         AND sync_records.version_token {same} {token} AND sync_records.version_order {same} {order})"
-    )
 }
 
 /// Remembers which targets hold a payload that SQL would read otherwise than we do.

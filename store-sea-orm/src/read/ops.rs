@@ -18,7 +18,7 @@ pub(crate) async fn load<R: Run>(store: &Shared, run: &R, query: &OpQuery) -> Re
     sql.push(OP_SELECT).push(" FROM sync_ops o");
     let mut conditions = Conditions::new(&mut sql);
     if let Some(scope) = &query.scope {
-        in_scope(conditions.and(), scope);
+        in_scope(conditions.and().push("o."), scope);
     }
     if let Some(target) = &query.target {
         let Some(number) = store.targets.find(run, target).await? else {
@@ -65,31 +65,32 @@ pub(crate) async fn load<R: Run>(store: &Shared, run: &R, query: &OpQuery) -> Re
 
 pub(crate) async fn count<R: Run>(run: &R, scope: Option<&SyncScope>) -> Result<OpCounts> {
     let mut counts = OpCounts::default();
-    let mut sql = Sql::new(run.dialect(), "SELECT o.state, COUNT(*) FROM sync_ops o");
+    // One statement, so that numbers and time belong to one state of the store.
+    let mut sql = Sql::new(
+        run.dialect(),
+        "SELECT c.state, COUNT(*), (SELECT o.next_attempt_at FROM sync_ops o \
+         WHERE o.state IN ('queued', 'in_doubt') AND ",
+    );
+    sql.push(IS_HEAD);
     if let Some(scope) = scope {
-        in_scope(Conditions::new(&mut sql).and(), scope);
+        in_scope(sql.push(" AND o."), scope);
     }
-    sql.push(" GROUP BY o.state");
+    sql.push(" ORDER BY o.next_attempt_at LIMIT 1) FROM sync_ops c");
+    if let Some(scope) = scope {
+        in_scope(sql.push(" WHERE c."), scope);
+    }
+    sql.push(" GROUP BY c.state");
     for row in run.rows(sql).await? {
         counts
             .by_state
             .insert(row.parse(0, op_state_kind)?, row.count(1)?);
+        counts.next_due = row.opt_time(2)?;
     }
-    let mut sql = Sql::new(
-        run.dialect(),
-        "SELECT o.next_attempt_at FROM sync_ops o WHERE o.state IN ('queued', 'in_doubt') AND ",
-    );
-    sql.push(IS_HEAD);
-    if let Some(scope) = scope {
-        in_scope(sql.push(" AND "), scope);
-    }
-    sql.push(" ORDER BY o.next_attempt_at LIMIT 1");
-    counts.next_due = run.row(sql).await?.map(|row| row.time(0)).transpose()?;
     Ok(counts)
 }
 
 fn in_scope(sql: &mut Sql, scope: &SyncScope) {
-    sql.push("o.target_id IN (SELECT target_id FROM sync_targets WHERE scope = ")
+    sql.push("target_id IN (SELECT target_id FROM sync_targets WHERE scope = ")
         .bind(scope.key().as_str())
         .push(")");
 }

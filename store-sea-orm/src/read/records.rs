@@ -16,41 +16,74 @@ use crate::{
 const RECORD_WIDTH: usize = 12;
 
 /// The records with these keys, with all their operations, one for each key.
-pub(crate) async fn load<R: Run>(store: &Shared, run: &R, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
-    let mut records: Vec<RecordState> = keys.iter().cloned().map(RecordState::absent).collect();
-    let mut known = Vec::with_capacity(keys.len());
-    for (place, key) in (0_i64..).zip(keys) {
-        if let Some(number) = store.targets.find(run, &key.target).await? {
-            known.push((place, number, key.id.as_str()));
-        }
+pub(crate) async fn load(store: &Shared, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
+    let reader = store.database.reader();
+    let numbers = find_all(store, &reader, keys).await?;
+    if keys.len() <= CHUNK && numbers.iter().all(Option::is_some) {
+        return load_numbered(&reader, keys, &numbers).await;
     }
-    for chunk in known.chunks(CHUNK) {
-        // Record and operations come in one statement, so they belong to one state of the store.
-        let mut sql = Sql::new(
-            run.dialect(),
-            "SELECT k.place, r.revision, r.schema_version, r.mark, r.touched_at, ",
-        );
-        sql.push("r.view, ")
-            .push(BASE_SELECT)
-            .push(", ")
-            .push(OP_SELECT)
-            .push(" FROM ");
-        sql.table(
-            "k",
-            ["place", "target_id", "id"],
-            chunk
-                .iter()
-                .map(|(place, number, id)| [Param::from(*place), Param::from(*number), Param::from(*id)]),
-        );
-        sql.push(
-            " LEFT JOIN sync_records r ON r.target_id = k.target_id AND r.id = k.id \
-             LEFT JOIN sync_ops o ON o.target_id = k.target_id AND o.id = k.id ORDER BY k.place, o.seq",
-        );
-        for row in run.rows(sql).await? {
-            let place = usize::try_from(row.int(0)?).unwrap_or(usize::MAX);
-            if let Some(record) = records.get_mut(place) {
-                read_into(record, &row)?;
-            }
+    // Several statements: a transaction makes them see one state of the store.
+    let transaction = store.database.begin_read().await?;
+    let loaded = load_all(store, &transaction, keys).await;
+    transaction.finish(loaded).await
+}
+
+async fn load_all<R: Run>(store: &Shared, run: &R, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
+    let numbers = find_all(store, run, keys).await?;
+    let mut records = Vec::with_capacity(keys.len());
+    for (keys, numbers) in keys.chunks(CHUNK).zip(numbers.chunks(CHUNK)) {
+        records.extend(load_numbered(run, keys, numbers).await?);
+    }
+    Ok(records)
+}
+
+/// The numbers of the keys' targets; `None` for those the store holds nothing of.
+async fn find_all<R: Run>(store: &Shared, run: &R, keys: &[RecordKey]) -> Result<Vec<Option<i64>>> {
+    let mut numbers: Vec<Option<i64>> = Vec::with_capacity(keys.len());
+    for (place, key) in keys.iter().enumerate() {
+        let same_as_before = place
+            .checked_sub(1)
+            .filter(|before| keys[*before].target == key.target);
+        numbers.push(match same_as_before {
+            Some(before) => numbers[before],
+            None => store.targets.find(run, &key.target).await?,
+        });
+    }
+    Ok(numbers)
+}
+
+/// Loads at most [`CHUNK`] records in one statement.
+async fn load_numbered<R: Run>(
+    run: &R,
+    keys: &[RecordKey],
+    numbers: &[Option<i64>],
+) -> Result<Vec<RecordState>> {
+    let mut records: Vec<RecordState> = keys.iter().cloned().map(RecordState::absent).collect();
+    let known: Vec<[Param; 3]> = (0_i64..)
+        .zip(keys.iter().zip(numbers))
+        .filter_map(|(place, (key, number))| Some([place.into(), (*number)?.into(), key.id.as_str().into()]))
+        .collect();
+    if known.is_empty() {
+        return Ok(records);
+    }
+    let mut sql = Sql::new(
+        run.dialect(),
+        "SELECT k.place, r.revision, r.schema_version, r.mark, r.touched_at, ",
+    );
+    sql.push("r.view, ")
+        .push(BASE_SELECT)
+        .push(", ")
+        .push(OP_SELECT)
+        .push(" FROM ");
+    sql.table("k", ["place", "target_id", "id"], known);
+    sql.push(
+        " LEFT JOIN sync_records r ON r.target_id = k.target_id AND r.id = k.id \
+         LEFT JOIN sync_ops o ON o.target_id = k.target_id AND o.id = k.id ORDER BY k.place, o.seq",
+    );
+    for row in run.rows(sql).await? {
+        let place = usize::try_from(row.int(0)?).unwrap_or(usize::MAX);
+        if let Some(record) = records.get_mut(place) {
+            read_into(record, &row)?;
         }
     }
     Ok(records)
@@ -75,23 +108,32 @@ fn read_into(record: &mut RecordState, row: &Row) -> Result<()> {
 }
 
 /// Summaries of those of these records that there is a row for.
-pub(crate) async fn load_summaries<R: Run>(
+pub(crate) async fn load_summaries(
     store: &Shared,
-    run: &R,
     target: &Target,
     ids: &[RecordId],
 ) -> Result<Vec<RecordSummary>> {
-    let Some(number) = store.targets.find(run, target).await? else {
+    let reader = store.database.reader();
+    let Some(number) = store.targets.find(&reader, target).await? else {
         return Ok(Vec::new());
     };
-    let mut summaries = Vec::with_capacity(ids.len());
     let distinct: Vec<&str> = ids
         .iter()
         .map(RecordId::as_str)
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect();
-    for chunk in distinct.chunks(CHUNK) {
+    if distinct.len() <= CHUNK {
+        return summarize(&reader, number, &distinct).await;
+    }
+    let transaction = store.database.begin_read().await?;
+    let summaries = summarize(&transaction, number, &distinct).await;
+    transaction.finish(summaries).await
+}
+
+async fn summarize<R: Run>(run: &R, number: i64, ids: &[&str]) -> Result<Vec<RecordSummary>> {
+    let mut summaries = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(CHUNK) {
         let mut sql = Sql::new(
             run.dialect(),
             "SELECT r.id, r.revision, r.base_kind, r.version_token, r.version_order, ",

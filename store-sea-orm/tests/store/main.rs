@@ -1,0 +1,4 @@
+//! The store against the conformance suites, against faults of files, and against other processes.
+
+mod conformance;
+mod fixtures;
