@@ -59,6 +59,10 @@ impl fmt::Display for RecordId {
 ///
 /// # Contract
 /// `from_text(to_text(x)) == x`, and distinct values have distinct texts.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the id of a record",
+    note = "ids are `String`, `Uuid`, or an integer of 32 or 64 bits; implement `IdText` for a type of your own"
+)]
 pub trait IdText: Clone + Eq + Ord + std::hash::Hash + fmt::Debug + Send + Sync + 'static {
     /// The text form.
     fn to_text(&self) -> String;
@@ -76,7 +80,7 @@ macro_rules! id_text {
 
             fn from_text(text: &str) -> Option<Self> {
                 // Only the canonical text: "007" is not the id 7, or two texts would name one record.
-                text.parse().ok().filter(|id: &Self| id.to_string() == text)
+                text.parse().ok().filter(|id: &Self| id.to_text() == text)
             }
         }
     )*};

@@ -115,6 +115,9 @@ pub struct CollectionSchema {
     pub parents: Vec<ParentField>,
     /// Checks a payload of the current schema version: it decodes as the record type and has the id `id`.
     pub check: fn(&Payload, &RecordId) -> Result<()>,
+    /// A payload with only what the record type knows of it. An update changes what differs from this, so that
+    /// fields which only a newer version of the app knows survive it.
+    pub known_part: fn(&Payload) -> Result<Payload>,
     /// Brings fields of an older schema version up to the current one.
     pub upgrade: fn(JsonObject, u32) -> std::result::Result<JsonObject, String>,
 }
@@ -131,6 +134,7 @@ impl CollectionSchema {
             indexes: Vec::new(),
             parents: Vec::new(),
             check: check_record::<T>,
+            known_part: |payload| Payload::encode(&payload.decode::<T>()?),
             upgrade: T::upgrade,
         })
     }
@@ -149,6 +153,7 @@ impl CollectionSchema {
             indexes: Vec::new(),
             parents: Vec::new(),
             check: |payload, _| payload.to_object().map(drop),
+            known_part: |payload| Ok(payload.clone()),
             upgrade: |fields, _| Ok(fields),
         })
     }

@@ -8,7 +8,7 @@ use crate::{
     conflict_record::Settlement,
     error::{ErrorKind, Result, SyncError},
     id::{OpId, RecordId, RecordKey},
-    machine::{Transition, discard},
+    machine::{Transition, discard, with_fields},
     operation::{ChangedFields, OpKind, OpState, PendingOp},
     payload::Payload,
     record_state::RecordState,
@@ -195,17 +195,10 @@ impl SyncEngine {
 
 /// The record with the fields that an operation changes.
 fn only_changed(there: &Payload, wanted: &Payload, changed: &ChangedFields) -> Result<Payload> {
-    let ChangedFields::Only(fields) = changed else {
-        return Ok(wanted.clone());
-    };
-    let (mut merged, wanted) = (there.to_object()?, wanted.to_object()?);
-    for field in fields {
-        match wanted.get(field) {
-            Some(value) => merged.insert(field.clone(), value.clone()),
-            None => merged.remove(field),
-        };
+    match changed {
+        ChangedFields::All => Ok(wanted.clone()),
+        ChangedFields::Only(fields) => with_fields(there, wanted, fields),
     }
-    Ok(Payload::from_object(&merged))
 }
 
 impl Inner {

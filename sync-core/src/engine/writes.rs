@@ -194,7 +194,7 @@ impl Inner {
                 op_id: self.effects.new_op_id(),
                 stamp: self.clock.tick(now),
                 now,
-                schema_version: known.schema.schema_version,
+                schema: &known.schema,
                 group,
             };
             kinds.push(match request.intent {

@@ -110,14 +110,23 @@ fn apply_op(before: Option<&JsonObject>, op: &PendingOp) -> Result<Option<JsonOb
     let (ChangedFields::Only(changed), Some(before), OpKind::Update) = (&op.changed, before, op.kind) else {
         return Ok(Some(after));
     };
-    let mut merged = before.clone();
-    for field in changed {
-        match after.get(field) {
-            Some(value) => merged.insert(field.clone(), value.clone()),
-            None => merged.remove(field),
+    Ok(Some(replace_fields(before.clone(), &after, changed)))
+}
+
+/// `record` with these fields as they are in `source`, or without them if `source` lacks them.
+fn replace_fields(mut record: JsonObject, source: &JsonObject, fields: &BTreeSet<String>) -> JsonObject {
+    for field in fields {
+        match source.get(field) {
+            Some(value) => record.insert(field.clone(), value.clone()),
+            None => record.remove(field),
         };
     }
-    Ok(Some(merged))
+    record
+}
+
+/// As [`replace_fields`], of payloads.
+pub(crate) fn with_fields(record: &Payload, source: &Payload, fields: &BTreeSet<String>) -> Result<Payload> {
+    Ok(Payload::from_object(&replace_fields(record.to_object()?, &source.to_object()?, fields)))
 }
 
 /// Replays the queue on the base: each operation's payload and the view follow from the fields it changes.

@@ -59,6 +59,7 @@ struct Bench {
     effects: Effects,
     clock: HybridClock,
     resolver: Box<dyn ConflictResolver>,
+    schema: crate::CollectionSchema,
 }
 
 impl Bench {
@@ -75,6 +76,7 @@ impl Bench {
             effects,
             clock,
             resolver: Box::new(resolver),
+            schema: crate::CollectionSchema::untyped("todos", "id").unwrap(),
         }
     }
 
@@ -98,7 +100,7 @@ impl Bench {
             op_id: self.effects.new_op_id(),
             stamp: self.clock.tick(Timestamp::from_millis(1_000)),
             now: Timestamp::from_millis(1_000),
-            schema_version: 1,
+            schema: &self.schema,
             group: None,
         };
         let mut after = write(state, intent, context)?;
@@ -525,6 +527,32 @@ fn equal_content_is_still_a_write() {
     let bench = Bench::new(MustNotBeCalled);
     let same = bench.write(&confirmed(r#"{"n":0}"#), Intent::Update(payload(r#"{"n":0}"#)));
     assert_eq!(same.ops[0].changed, ChangedFields::Only([].into()));
+}
+
+#[test]
+fn an_update_keeps_fields_that_only_a_newer_app_knows() {
+    let mut bench = Bench::new(MustNotBeCalled);
+    bench.schema.known_part = |payload| {
+        let mut fields = payload.to_object()?;
+        fields.remove("from_the_future");
+        Ok(Payload::from_object(&fields))
+    };
+    let base = confirmed(r#"{"t":1,"from_the_future":7,"gone":1}"#);
+    let after = bench.write(&base, Intent::Update(payload(r#"{"t":2}"#)));
+    assert_eq!(
+        text(&after.view),
+        Some(serde_json::json!({"t": 2, "from_the_future": 7}))
+    );
+    assert_eq!(
+        after.ops[0].changed,
+        ChangedFields::Only(["gone".to_owned(), "t".to_owned()].into())
+    );
+    bench.schema.known_part = |_| Err(crate::SyncError::invalid("x", "unreadable"));
+    let blind = bench.write(&base, Intent::Update(payload(r#"{"t":2}"#)));
+    assert_eq!(
+        text(&blind.view),
+        Some(serde_json::json!({"t": 2, "from_the_future": 7, "gone": 1}))
+    );
 }
 
 #[test]

@@ -13,14 +13,17 @@
 //! identity when its content changes, since the remote may remember the old one. The base stays that of the
 //! first write.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
-use super::differing_fields;
+use super::{differing_fields, with_fields};
 use crate::{
     error::{ErrorKind, Result, SyncError},
     id::OpId,
     operation::{ChangedFields, OpKind, OpState, PendingOp},
     payload::Payload,
+    record::CollectionSchema,
     record_state::RecordState,
     stamp::Stamp,
     time::Timestamp,
@@ -30,18 +33,18 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) enum Intent {
     Create(Payload),
-    /// The whole record as it should be; the changed fields are found by comparison.
+    /// The record as it should be; the changed fields are found by comparison.
     Update(Payload),
     Delete,
 }
 
 /// The circumstances of a write.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct WriteContext {
+pub(crate) struct WriteContext<'a> {
+    pub(crate) schema: &'a CollectionSchema,
     pub(crate) op_id: OpId,
     pub(crate) stamp: Stamp,
     pub(crate) now: Timestamp,
-    pub(crate) schema_version: u32,
     pub(crate) group: Option<Uuid>,
 }
 
@@ -50,7 +53,7 @@ pub(crate) struct WriteContext {
 /// # Errors
 /// `Invalid` on `id` when creating a record that is there; `NotFound` when changing or deleting one that the
 /// store knows nothing about.
-pub(crate) fn write(state: &RecordState, intent: Intent, context: WriteContext) -> Result<RecordState> {
+pub(crate) fn write(state: &RecordState, intent: Intent, context: WriteContext<'_>) -> Result<RecordState> {
     let (kind, payload, changed) = match (intent, &state.view) {
         (Intent::Create(payload), None) => (OpKind::Create, Some(payload), ChangedFields::All),
         (Intent::Create(_), Some(_)) => {
@@ -60,8 +63,8 @@ pub(crate) fn write(state: &RecordState, intent: Intent, context: WriteContext) 
             ));
         }
         (Intent::Update(payload), Some(view)) => {
-            let changed = ChangedFields::Only(differing_fields(view, &payload)?);
-            (OpKind::Update, Some(payload), changed)
+            let (payload, changed) = update(view, &payload, context.schema)?;
+            (OpKind::Update, Some(payload), ChangedFields::Only(changed))
         }
         (Intent::Delete, Some(_)) => (OpKind::Delete, None, ChangedFields::All),
         // Deleting a deleted record again raises its stamp, so that it outlives edits made in between.
@@ -81,7 +84,7 @@ pub(crate) fn write(state: &RecordState, intent: Intent, context: WriteContext) 
         base: None,
         stamp: context.stamp,
         enqueued_at: context.now,
-        schema_version: context.schema_version,
+        schema_version: context.schema.schema_version,
         group: context.group,
         state: OpState::Queued,
         attempts: 0,
@@ -90,7 +93,7 @@ pub(crate) fn write(state: &RecordState, intent: Intent, context: WriteContext) 
     };
     let mut after = state.clone();
     after.view = new.payload.clone();
-    after.schema_version = context.schema_version;
+    after.schema_version = context.schema.schema_version;
     match after.ops.pop() {
         Some(last) if coalesces(&last, &new) => {
             let there = after
@@ -106,6 +109,33 @@ pub(crate) fn write(state: &RecordState, intent: Intent, context: WriteContext) 
         after.view = after.base.payload().cloned();
     }
     Ok(after)
+}
+
+/// The view with what the writer changed, and the names of the changed fields. What the writer's record type
+/// does not know was not changed by it.
+fn update(
+    view: &Payload,
+    wanted: &Payload,
+    schema: &CollectionSchema,
+) -> Result<(Payload, BTreeSet<String>)> {
+    let Ok(known) = (schema.known_part)(view) else {
+        // The writer cannot read what is there, so it replaces what it names and leaves the rest.
+        let (wanted_fields, view_fields) = (wanted.to_object()?, view.to_object()?);
+        let differs = |(name, value): &(&String, &serde_json::Value)| view_fields.get(*name) != Some(*value);
+        let changed = wanted_fields
+            .iter()
+            .filter(differs)
+            .map(|(name, _)| name.clone())
+            .collect();
+        return Ok((with_fields(view, wanted, &changed)?, changed));
+    };
+    let changed = differing_fields(&known, wanted)?;
+    let payload = if known.same_content(view) {
+        wanted.clone()
+    } else {
+        with_fields(view, wanted, &changed)?
+    };
+    Ok((payload, changed))
 }
 
 fn coalesces(last: &PendingOp, new: &PendingOp) -> bool {
