@@ -1,8 +1,11 @@
 //! The content of a record: one JSON object, kept as text.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, collections::HashSet, fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value, value::RawValue};
 
 use crate::error::SyncError;
@@ -30,11 +33,20 @@ impl Payload {
     /// Takes a JSON text that must be one object.
     ///
     /// # Errors
-    /// `Malformed` with the place of the fault if it is not JSON, or not an object.
+    /// `Malformed` with the place of the fault if it is not JSON, not an object, or names a key twice in one
+    /// object (of which readers of JSON disagree which one counts).
     pub fn parse(text: impl Into<Arc<str>>) -> Result<Self, SyncError> {
         let text = text.into();
-        serde_json::from_str::<JsonObject>(&text).map_err(|error| SyncError::malformed("payload", error))?;
-        Ok(Self(text))
+        let checked: Unambiguous =
+            serde_json::from_str(&text).map_err(|error| SyncError::malformed("payload", error))?;
+        if checked.is_object {
+            Ok(Self(text))
+        } else {
+            Err(
+                SyncError::new(crate::ErrorKind::Malformed, "a record is a JSON object")
+                    .with_field("payload"),
+            )
+        }
     }
 
     /// Wraps a text that came out of a `Payload` before, as a store does with its own column.
@@ -101,6 +113,60 @@ impl Payload {
     }
 }
 
+/// Any JSON value whose objects name each key once.
+struct Unambiguous {
+    is_object: bool,
+}
+
+impl<'de> Deserialize<'de> for Unambiguous {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UnambiguousVisitor)
+    }
+}
+
+struct UnambiguousVisitor;
+
+/// The visits of values that are not objects: they are fine as they are.
+macro_rules! scalars {
+    ($($visit:ident: $type:ty),*) => {$(
+        fn $visit<E>(self, _: $type) -> Result<Unambiguous, E> {
+            Ok(Unambiguous { is_object: false })
+        }
+    )*};
+}
+
+impl<'de> Visitor<'de> for UnambiguousVisitor {
+    type Value = Unambiguous;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    scalars!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
+
+    fn visit_unit<E>(self) -> Result<Unambiguous, E> {
+        Ok(Unambiguous { is_object: false })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Unambiguous, A::Error> {
+        while items.next_element::<Unambiguous>()?.is_some() {}
+        Ok(Unambiguous { is_object: false })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Unambiguous, A::Error> {
+        let mut names = HashSet::new();
+        while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
+            fields.next_value::<Unambiguous>()?;
+            if let Some(twice) = names.replace(name) {
+                return Err(serde::de::Error::custom(format!(
+                    "the key {twice:?} occurs twice"
+                )));
+            }
+        }
+        Ok(Unambiguous { is_object: true })
+    }
+}
+
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -139,5 +205,11 @@ mod tests {
         assert!(Payload::parse("[1]").is_err());
         assert!(Payload::parse("{").is_err());
         assert!(Payload::encode(&5).is_err());
+        assert!(
+            Payload::parse(r#"{"a":{"b":1,"\u0062":2}}"#)
+                .unwrap_err()
+                .to_string()
+                .contains("twice")
+        );
     }
 }

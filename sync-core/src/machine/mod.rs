@@ -126,7 +126,11 @@ fn replace_fields(mut record: JsonObject, source: &JsonObject, fields: &BTreeSet
 
 /// As [`replace_fields`], of payloads.
 pub(crate) fn with_fields(record: &Payload, source: &Payload, fields: &BTreeSet<String>) -> Result<Payload> {
-    Ok(Payload::from_object(&replace_fields(record.to_object()?, &source.to_object()?, fields)))
+    Ok(Payload::from_object(&replace_fields(
+        record.to_object()?,
+        &source.to_object()?,
+        fields,
+    )))
 }
 
 /// Replays the queue on the base: each operation's payload and the view follow from the fields it changes.
