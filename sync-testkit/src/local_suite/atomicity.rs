@@ -101,7 +101,11 @@ async fn nothing_is_written(
     let before = everything(store).await?;
     let named = commit_stale(store, changes).await?;
     ensure_eq!(everything(store).await?, before, "the store after a stale commit");
-    ensure_eq!(named, [offender.clone()], "the records named as stale");
+    ensure_eq!(
+        named,
+        std::slice::from_ref(offender),
+        "the records named as stale"
+    );
     Ok(())
 }
 

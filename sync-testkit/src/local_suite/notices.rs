@@ -9,7 +9,8 @@ use super::{LocalContext, everything};
 use crate::{
     case::{Case, Stop, Verdict, cases, ensure, ensure_eq},
     sample::{
-        at, commit, commit_stale, confirm, deleted, enqueue, id, key, live, page, scope, target, todos,
+        at, commit, commit_stale, confirm, confirmed_row, deleted, enqueue, id, key, live, page, scope,
+        target, todos,
     },
 };
 
@@ -98,11 +99,12 @@ async fn a_commit_tells_exactly_the_records_it_changed(context: &LocalContext<'_
         },
     )
     .await?;
+    let records = vec![confirmed_row(&key("c"), 0, live("{}", 1))];
     commit(
         store,
         ChangeSet {
-            ops: Vec::new(),
-            ..enqueue(&key("c"), 1, "{}")
+            records,
+            ..ChangeSet::at(at(1))
         },
     )
     .await?;

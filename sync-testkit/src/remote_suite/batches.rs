@@ -262,7 +262,10 @@ async fn a_repeated_delete_does_not_remove_a_record_made_anew(context: &RemoteCo
     let base = context.put(1, "first life").await?;
     let op = context.delete(&context.key(1), Some(base));
     let first = context.push(op.clone()).await?;
-    context.put(1, "second life").await?;
+    let PushOutcome::Applied { version: deleted, .. } = &first else {
+        return Err(Stop::failed(format!("a sound delete was answered {first:?}")));
+    };
+    context.put_anew(1, "second life", deleted.clone()).await?;
     let again = context.push(op).await?;
     ensure_repetition(context, &again, &first)?;
     if is_applied(&again) {

@@ -13,6 +13,7 @@ pub(super) fn cases<'f>() -> Vec<Case<RemoteContext<'f>>> {
         "P8" an_update_of_an_old_state_is_a_conflict_with_the_current_one,
         "P8" a_delete_of_an_old_state_is_a_conflict_with_the_current_one,
         "P8" an_operation_on_a_deleted_state_is_no_update_of_the_new_one,
+        "P6 P8" creating_over_a_delete_that_was_not_seen_is_a_conflict_with_it_or_applies,
         "P8" an_update_without_a_base_applies_to_any_state,
         "P8" an_update_on_the_state_a_conflict_told_applies,
         "P8 P12" of_two_that_create_a_record_at_once_one_applies,
@@ -87,10 +88,8 @@ async fn a_delete_of_an_old_state_is_a_conflict_with_the_current_one(context: &R
 
 async fn an_operation_on_a_deleted_state_is_no_update_of_the_new_one(context: &RemoteContext<'_>) -> Verdict {
     let old = context.put(1, "first life").await?;
-    context
-        .apply(context.delete(&context.key(1), Some(old.clone())))
-        .await?;
-    context.put(1, "second life").await?;
+    let deleted = context.remove(1).await?;
+    context.put_anew(1, "second life", deleted).await?;
     let key = context.key(1);
     ensure_conflict(
         context,
@@ -98,6 +97,35 @@ async fn an_operation_on_a_deleted_state_is_no_update_of_the_new_one(context: &R
         "second life",
     )
     .await
+}
+
+async fn creating_over_a_delete_that_was_not_seen_is_a_conflict_with_it_or_applies(
+    context: &RemoteContext<'_>,
+) -> Verdict {
+    let key = context.key(1);
+    context.put(1, "first life").await?;
+    context.remove(1).await?;
+    match context
+        .push(context.create(&key, context.titled(&key, "second life")))
+        .await?
+    {
+        PushOutcome::Applied { .. } => context.ensure_title(1, "second life").await,
+        PushOutcome::Conflict {
+            current: RemoteState::Deleted(tombstone),
+        } => {
+            context.ensure_gone(1).await?;
+            let Some(deleted) = tombstone.version else {
+                return Err(Stop::failed(
+                    "a conflict with a tombstone tells no version to create upon",
+                ));
+            };
+            context.put_anew(1, "second life", deleted).await?;
+            context.ensure_title(1, "second life").await
+        }
+        other => Err(Stop::failed(format!(
+            "a create over a deleted record was answered {other:?}"
+        ))),
+    }
 }
 
 async fn an_update_without_a_base_applies_to_any_state(context: &RemoteContext<'_>) -> Verdict {

@@ -147,6 +147,31 @@ impl<'f> RemoteContext<'f> {
         self.apply(self.create(&key, self.titled(&key, title))).await
     }
 
+    /// Deletes the record `number` whatever its version, and gives the version of the deleted state.
+    pub(super) async fn remove(&self, number: u64) -> Verdict<RemoteVersion> {
+        self.apply(self.delete(&self.key(number), None)).await
+    }
+
+    /// A create by a client that knows of the delete which made the version `deleted`.
+    pub(super) fn create_anew(&self, key: &RecordKey, record: Payload, deleted: RemoteVersion) -> PushOp {
+        PushOp {
+            base: Some(deleted),
+            ..self.create(key, record)
+        }
+    }
+
+    /// Makes the record `number` again after it was deleted.
+    pub(super) async fn put_anew(
+        &self,
+        number: u64,
+        title: &str,
+        deleted: RemoteVersion,
+    ) -> Verdict<RemoteVersion> {
+        let key = self.key(number);
+        self.apply(self.create_anew(&key, self.titled(&key, title), deleted))
+            .await
+    }
+
     /// Makes the records of these numbers, each with its number as the title.
     pub(super) async fn put_all(&self, numbers: impl IntoIterator<Item = u64>) -> Verdict {
         for number in numbers {

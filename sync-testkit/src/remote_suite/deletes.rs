@@ -26,7 +26,7 @@ async fn a_delete_arrives_at_a_client_that_holds_the_record(context: &RemoteCont
     let mut replica = Replica::new(context.todos());
     replica.sync(context, 100).await?;
     replica.ensure_holds(context, &[1, 2, 3]).await?;
-    context.apply(context.delete(&context.key(2), None)).await?;
+    context.remove(2).await?;
     replica.sync(context, 100).await?;
     replica.ensure_holds(context, &[1, 3]).await
 }
@@ -35,7 +35,7 @@ async fn a_delete_arrives_with_the_version_it_made(context: &RemoteContext<'_>) 
     context.put(1, "short-lived").await?;
     let mut replica = Replica::new(context.todos());
     replica.sync(context, 100).await?;
-    let version = context.apply(context.delete(&context.key(1), None)).await?;
+    let version = context.remove(1).await?;
     replica.sync(context, 100).await?;
     let state = replica.state(&context.id(1));
     if tells_tombstones(context) {
@@ -52,7 +52,7 @@ async fn a_delete_arrives_with_the_version_it_made(context: &RemoteContext<'_>) 
 async fn a_first_pass_tells_tombstones_and_never_the_dead_as_living(context: &RemoteContext<'_>) -> Verdict {
     context.put_all(1..=4).await?;
     for number in [2, 4] {
-        context.apply(context.delete(&context.key(number), None)).await?;
+        context.remove(number).await?;
     }
     let mut replica = Replica::new(context.todos());
     replica.pull(context, 1).await?;
@@ -70,7 +70,7 @@ async fn a_first_pass_tells_tombstones_and_never_the_dead_as_living(context: &Re
 
 async fn a_client_that_holds_nothing_is_told_no_dead_as_living(context: &RemoteContext<'_>) -> Verdict {
     context.put_all(1..=3).await?;
-    context.apply(context.delete(&context.key(2), None)).await?;
+    context.remove(2).await?;
     let mut request = PullRequest {
         target: context.todos(),
         since: None,
@@ -105,8 +105,8 @@ async fn a_record_made_anew_arrives_live(context: &RemoteContext<'_>) -> Verdict
     context.put(1, "first life").await?;
     let mut replica = Replica::new(context.todos());
     replica.sync(context, 10).await?;
-    context.apply(context.delete(&context.key(1), None)).await?;
-    context.put(1, "second life").await?;
+    let deleted = context.remove(1).await?;
+    context.put_anew(1, "second life", deleted).await?;
     replica.sync(context, 10).await?;
     replica.ensure_holds(context, &[1]).await?;
     let mut late = Replica::new(context.todos());
@@ -119,7 +119,7 @@ async fn deletes_in_pages_of_one_all_arrive(context: &RemoteContext<'_>) -> Verd
     let mut replica = Replica::new(context.todos());
     replica.sync(context, 1).await?;
     for number in [1, 2, 3, 5, 6] {
-        context.apply(context.delete(&context.key(number), None)).await?;
+        context.remove(number).await?;
     }
     replica.sync(context, 1).await?;
     replica.ensure_holds(context, &[4]).await

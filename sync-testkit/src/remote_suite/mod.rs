@@ -20,7 +20,8 @@ mod scopes;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sync_core::{Capabilities, RecordId, RecordKey, RemoteStore, Target, Timer};
+use futures::future::BoxFuture;
+use sync_core::{Capabilities, Payload, RecordId, RecordKey, RemoteStore, Target, Timer};
 
 use self::context::RemoteContext;
 use crate::{
@@ -79,6 +80,18 @@ pub trait RemoteFixture: Send + Sync {
     async fn expire_sign_in(&self, remote: &dyn RemoteStore) -> bool {
         let _ = remote;
         false
+    }
+
+    /// Begins to write a record as another client of the backend would, whose transaction takes its time (or its
+    /// sequence number) now and commits when the answer is awaited. `None` if there is no such hook.
+    async fn begin_late_write(
+        &self,
+        remote: &dyn RemoteStore,
+        key: &RecordKey,
+        record: Payload,
+    ) -> Option<BoxFuture<'static, ()>> {
+        let _ = (remote, key, record);
+        None
     }
 
     /// Puts a row into the target that the adapter cannot understand. `false` if there is no such hook.

@@ -20,6 +20,7 @@ pub(super) fn cases<'f>() -> Vec<Case<RemoteContext<'f>>> {
         "P17" a_quiet_pull_repeats_no_more_than_the_cursor_needs,
         "P6" only_a_remote_without_a_cursor_needs_snapshots,
         "P5" no_change_is_lost_when_writers_and_a_reader_race,
+        "P5" a_write_that_commits_behind_the_sync_point_arrives,
         "P4" an_unreadable_sync_point_demands_a_resync,
         "P4" a_pull_tells_states_as_get_does,
     ]
@@ -229,6 +230,25 @@ async fn no_change_is_lost_when_writers_and_a_reader_race(context: &RemoteContex
         .flat_map(|writer| (0..WRITES).map(move |write| writer * 100 + write))
         .collect();
     replica.ensure_holds(context, &numbers).await
+}
+
+async fn a_write_that_commits_behind_the_sync_point_arrives(context: &RemoteContext<'_>) -> Verdict {
+    context.put_all(1..=2).await?;
+    let key = context.key(9);
+    let late = context
+        .fixture
+        .begin_late_write(&*context.remote, &key, context.titled(&key, "late"))
+        .await;
+    let Some(late) = late else {
+        return Err(Stop::NotApplicable("hook begin_late_write"));
+    };
+    context.put(3, "in time").await?;
+    let mut replica = Replica::new(context.todos());
+    replica.sync(context, 10).await?;
+    replica.ensure_holds(context, &[1, 2, 3]).await?;
+    late.await;
+    replica.sync(context, 10).await?;
+    replica.ensure_holds(context, &[1, 2, 3, 9]).await
 }
 
 async fn an_unreadable_sync_point_demands_a_resync(context: &RemoteContext<'_>) -> Verdict {

@@ -128,8 +128,10 @@ async fn a_record_made_anew_has_none_of_its_old_fields(context: &RemoteContext<'
     let first = context
         .apply(context.create(&key, context.counted(&key, "tea", 5)))
         .await?;
-    context.apply(context.delete(&key, Some(first.clone()))).await?;
-    let second = context.apply(context.create(&key, bare(&key))).await?;
+    let deleted = context.apply(context.delete(&key, Some(first.clone()))).await?;
+    let second = context
+        .apply(context.create_anew(&key, bare(&key), deleted))
+        .await?;
     ensure!(
         second != first,
         "the record made anew has the version {first:?} of its first life"

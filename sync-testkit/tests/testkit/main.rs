@@ -1,1 +1,7 @@
 //! The suites hold for the memory implementations, and catch what is wrong on purpose.
+
+mod effects;
+mod fixtures;
+mod memory;
+mod naive;
+mod report;
