@@ -12,7 +12,7 @@ use sync_core::{
     SyncScope, Target, TargetState, Timestamp,
     query::{Filter, QuerySpec},
 };
-use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock};
 use uuid::Uuid;
 
 use crate::{
@@ -46,6 +46,9 @@ pub(crate) struct Shared {
     durable: bool,
     /// Whether the connections are ours to close.
     owned: bool,
+    /// Writes take turns in the order they were asked for. A turn outlives a caller that gives up, so that whatever
+    /// comes next finds the given-up write done, or not done at all.
+    turns: Arc<Mutex<()>>,
     /// Calls under way hold a read lock; closing takes the write lock and sets the flag.
     gate: Arc<RwLock<bool>>,
 }
@@ -96,6 +99,7 @@ impl SeaOrmLocalStore {
             schemas: Schemas::default(),
             durable: opened.durable,
             owned,
+            turns: Arc::new(Mutex::new(())),
             gate: Arc::new(RwLock::new(false)),
         }))
     }
@@ -153,9 +157,10 @@ impl SeaOrmLocalStore {
         write: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
         let open = self.enter().await?;
+        let turn = Arc::clone(&self.0.turns).lock_owned().await;
         let task = tokio::spawn(async move {
             let outcome = write.await;
-            drop(open);
+            drop((turn, open));
             outcome
         });
         match task.await {

@@ -7,7 +7,11 @@ use std::sync::{
 
 use async_trait::async_trait;
 use store_sea_orm::{OpenOptions, SeaOrmLocalStore};
-use sync_core::LocalStore;
+use sync_core::{
+    ChangeSet, ChangedFields, CollectionName, Confirmation, ConfirmedPage, LocalStore, OpChange, OpId,
+    OpKind, OpState, Payload, PendingOp, RecordId, RecordKey, RecordWrite, RemoteState, RemoteVersion, Stamp,
+    SyncScope, Target, Timestamp, Versioned, query::QuerySpec,
+};
 use sync_testkit::local_suite::LocalFixture;
 use tempfile::TempDir;
 
@@ -67,4 +71,85 @@ impl LocalFixture for Files {
         };
         self.open(name).await
     }
+}
+
+/// The target of small tests.
+pub(crate) fn todos() -> Target {
+    Target::new(
+        CollectionName::new("todos").unwrap(),
+        SyncScope::new("tests").unwrap(),
+    )
+}
+
+/// The record `id` of [`todos`].
+pub(crate) fn key(id: &str) -> RecordKey {
+    RecordKey::new(todos(), RecordId::new(id).unwrap())
+}
+
+/// A change set that confirms these records with these JSON texts.
+pub(crate) fn confirm<'a>(records: impl IntoIterator<Item = (&'a str, &'a str)>) -> ChangeSet {
+    let records = records
+        .into_iter()
+        .map(|(id, json)| Confirmation {
+            id: RecordId::new(id).unwrap(),
+            state: RemoteState::Live(Versioned::new(
+                Payload::parse(json).unwrap(),
+                RemoteVersion::opaque(format!("v-{json}")),
+            )),
+        })
+        .collect();
+    ChangeSet {
+        confirmed: vec![ConfirmedPage {
+            target: todos(),
+            records,
+            schema_version: 1,
+            mark: 0,
+        }],
+        ..ChangeSet::at(Timestamp::from_millis(1_000))
+    }
+}
+
+/// A change set that writes a record with one operation, as an app's write does.
+pub(crate) fn enqueue(id: &str, number: u128, json: &str) -> ChangeSet {
+    let payload = Payload::parse(json).unwrap();
+    let op = PendingOp {
+        op_id: OpId::from_uuid(uuid::Uuid::from_u128(number)),
+        seq: 0,
+        key: key(id),
+        kind: OpKind::Create,
+        payload: Some(payload.clone()),
+        changed: ChangedFields::All,
+        base: None,
+        stamp: Stamp::new(1, 0, 1),
+        enqueued_at: Timestamp::EPOCH,
+        schema_version: 1,
+        group: None,
+        state: OpState::Queued,
+        attempts: 0,
+        next_attempt_at: Timestamp::EPOCH,
+        last_failure: None,
+    };
+    let record = RecordWrite {
+        key: key(id),
+        read_revision: 0,
+        view: Some(payload),
+        schema_version: 1,
+        base: RemoteState::Missing,
+        pending: 1,
+        mark: 0,
+    };
+    ChangeSet {
+        records: vec![record],
+        ops: vec![OpChange::Append(op)],
+        ..ChangeSet::at(Timestamp::EPOCH)
+    }
+}
+
+/// The ids and texts of all records of [`todos`].
+pub(crate) async fn contents(store: &SeaOrmLocalStore) -> Vec<(String, String)> {
+    let records = store.query(&todos(), &QuerySpec::new()).await.unwrap();
+    records
+        .into_iter()
+        .map(|record| (record.id.to_string(), record.payload.as_str().to_owned()))
+        .collect()
 }

@@ -1,4 +1,6 @@
 //! The store against the conformance suites, against faults of files, and against other processes.
 
 mod conformance;
+mod faults;
 mod fixtures;
+mod sharing;
