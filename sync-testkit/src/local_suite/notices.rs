@@ -24,6 +24,7 @@ pub(super) fn cases<'f>() -> Vec<Case<LocalContext<'f>>> {
         "" a_stale_commit_tells_nothing,
         "P17" the_same_state_and_marks_tell_nothing,
         "" every_listener_is_told,
+        "P11" a_slow_listener_misses_nothing_in_silence,
         "" a_listener_is_told_of_what_comes_after_it_began,
     ]
 }
@@ -249,6 +250,30 @@ async fn every_listener_is_told(context: &LocalContext<'_>) -> Verdict {
         expected,
         "what the second listener was told"
     );
+    Ok(())
+}
+
+/// A listener that reads nothing during many commits is told each of them, or that anything may have changed.
+async fn a_slow_listener_misses_nothing_in_silence(context: &LocalContext<'_>) -> Verdict {
+    const COMMITS: usize = 400;
+    let store = &*context.store;
+    let mut notices = store.changes();
+    for number in 0..COMMITS {
+        commit(store, confirm(&key(&format!("r{number}")), "{}", 1)).await?;
+    }
+    let mut told = BTreeSet::new();
+    while told.len() < COMMITS {
+        match notices.next().await {
+            Some(StoreChange::Records { ids: Some(ids), .. }) => told.extend(ids),
+            Some(StoreChange::Records { ids: None, .. } | StoreChange::Anything) => return Ok(()),
+            Some(other) => return Err(Stop::failed(format!("a confirmed record was told as {other:?}"))),
+            None => {
+                return Err(Stop::failed(
+                    "the stream of changes ended while the store is open",
+                ));
+            }
+        }
+    }
     Ok(())
 }
 
