@@ -20,7 +20,7 @@ pub(super) fn cases<'f>() -> Vec<Case<RemoteContext<'f>>> {
 async fn ensure_arrives(context: &RemoteContext<'_>, key: &RecordKey, record: &Payload) -> Verdict {
     match context.push(context.create(key, record.clone())).await? {
         PushOutcome::Applied { .. } => {}
-        PushOutcome::Rejected { field: Some(_), .. } => return context_has_none(context, key).await,
+        PushOutcome::Rejected { field: Some(_), .. } => return ensure_not_there(context, key).await,
         other => {
             return Err(Stop::failed(format!(
                 "{record:?} as {key} was answered {other:?}"
@@ -33,7 +33,7 @@ async fn ensure_arrives(context: &RemoteContext<'_>, key: &RecordKey, record: &P
     ensure_live(&replica.state(&key.id), record, &FIELDS)
 }
 
-async fn context_has_none(context: &RemoteContext<'_>, key: &RecordKey) -> Verdict {
+async fn ensure_not_there(context: &RemoteContext<'_>, key: &RecordKey) -> Verdict {
     let state = context.remote.get_one(key).await?;
     ensure!(!state.is_live(), "a refused create left {state:?}");
     Ok(())
