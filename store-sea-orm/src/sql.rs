@@ -146,6 +146,12 @@ impl Sql {
         self.params.extend(next.params);
     }
 
+    /// Takes over the values of text that was pushed with its placeholders.
+    #[cfg(test)]
+    pub(crate) fn adopt(&mut self, params: Vec<Param>) {
+        self.params.extend(params);
+    }
+
     pub(crate) fn into_parts(self) -> (String, Vec<Param>) {
         (self.text, self.params)
     }
@@ -167,6 +173,11 @@ impl<'a> Conditions<'a> {
     pub(crate) fn and(&mut self) -> &mut Sql {
         self.sql.push(if self.any { " AND " } else { " WHERE " });
         self.any = true;
+        self.sql
+    }
+
+    /// Goes on within the condition begun last.
+    pub(crate) fn go_on(&mut self) -> &mut Sql {
         self.sql
     }
 }

@@ -137,6 +137,12 @@ impl SeaOrmLocalStore {
         Ok(foreign)
     }
 
+    /// The parts, for tests of statements.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0
+    }
+
     /// Holds the store open for one call.
     async fn enter(&self) -> Result<OwnedRwLockReadGuard<bool>> {
         let guard = Arc::clone(&self.0.gate).read_owned().await;

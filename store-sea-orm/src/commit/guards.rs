@@ -118,15 +118,26 @@ pub(super) async fn check(
 /// The questions that are asked in the first statement only.
 fn ask_once(sql: &mut Sql, transaction: &Transaction, changes: &ChangeSet) {
     if transaction.dialect() == Dialect::Sqlite {
-        sql.push("SELECT 0, data_version, NULL FROM pragma_data_version");
+        sql.push(&format!(
+            "SELECT {COUNTER}, data_version, NULL FROM pragma_data_version"
+        ));
     } else {
         let (integer, text) = (integer(sql.dialect()), text(sql.dialect()));
-        sql.push(&format!("SELECT 0, CAST(0 AS {integer}), CAST(NULL AS {text})"));
+        sql.push(&format!(
+            "SELECT CAST({COUNTER} AS {integer}), CAST(0 AS {integer}), CAST(NULL AS {text})"
+        ));
     }
     if let Some(fence) = &changes.fence {
-        sql.push(" UNION ALL SELECT 1, token, NULL FROM sync_leases WHERE holder IS NOT NULL AND name = ");
+        select(sql, FENCE).push("token, NULL FROM sync_leases WHERE holder IS NOT NULL AND name = ");
         sql.bind(fence.lease.as_str());
     }
+}
+
+/// Starts one more question, whose answers are of this kind.
+fn select(sql: &mut Sql, kind: i64) -> &mut Sql {
+    let integer = integer(sql.dialect());
+    sql.separate(" UNION ALL ")
+        .push(&format!("SELECT CAST({kind} AS {integer}), "))
 }
 
 fn integer(dialect: Dialect) -> &'static str {
@@ -156,10 +167,9 @@ impl Question<'_> {
     }
 
     fn ask(&self, sql: &mut Sql) {
-        sql.separate(" UNION ALL ");
         match self {
             Self::Revisions(rows) => {
-                sql.push("SELECT 2, k.target_id, k.id FROM ");
+                select(sql, RECORD).push("k.target_id, k.id FROM ");
                 sql.table(
                     "k",
                     ["target_id", "id", "revision"],
@@ -173,13 +183,14 @@ impl Question<'_> {
                 );
             }
             Self::Pending(target, ids) => {
-                sql.push("SELECT 2, target_id, id FROM sync_ops WHERE target_id = ")
+                select(sql, RECORD)
+                    .push("target_id, id FROM sync_ops WHERE target_id = ")
                     .bind(*target);
                 sql.push(" AND id IN ").bind_list(ids.iter().copied());
             }
             Self::Same(target, records) => {
                 let same = sql.dialect().same();
-                sql.push("SELECT 4, r.target_id, r.id FROM ");
+                select(sql, SAME).push("r.target_id, r.id FROM ");
                 sql.table(
                     "k",
                     ["id", "kind", "token", "place"],
@@ -200,7 +211,8 @@ impl Question<'_> {
                 ));
             }
             Self::Places(places) => {
-                sql.push("SELECT 3, k.seq, NULL FROM ");
+                let text = text(sql.dialect());
+                select(sql, PLACE).push(&format!("k.seq, CAST(NULL AS {text}) FROM "));
                 sql.table("k", ["seq"], places.iter().map(|place| [Param::from(*place)]));
                 sql.push(" LEFT JOIN sync_ops o ON o.seq = k.seq WHERE o.seq IS NULL");
             }

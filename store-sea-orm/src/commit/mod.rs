@@ -4,6 +4,8 @@ mod guards;
 mod ops;
 mod records;
 mod rest;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},

@@ -31,15 +31,24 @@ pub(super) fn condition(sql: &mut Sql, filter: &Filter) -> Result<()> {
     Ok(())
 }
 
+/// Joins the parts as a balanced tree: SQLite follows expressions only so deep.
 fn join(sql: &mut Sql, parts: &[Filter], operator: &str, without_parts: &str) -> Result<()> {
-    if parts.is_empty() {
-        sql.push(without_parts);
+    match parts {
+        [] => {
+            sql.push(without_parts);
+            Ok(())
+        }
+        [part] => condition(sql, part),
+        parts => {
+            let (left, right) = parts.split_at(parts.len() / 2);
+            sql.push("(");
+            join(sql, left, operator, without_parts)?;
+            sql.push(operator);
+            join(sql, right, operator, without_parts)?;
+            sql.push(")");
+            Ok(())
+        }
     }
-    for (index, part) in parts.iter().enumerate() {
-        sql.push(if index > 0 { operator } else { "" });
-        condition(sql, part)?;
-    }
-    Ok(())
 }
 
 fn compare(sql: &mut Sql, path: &FieldPath, comparison: &Comparison) -> Result<()> {
@@ -211,22 +220,28 @@ impl Field {
             }),
             (TEXTS, |operand| matches!(operand, FilterValue::Text(_))),
         ];
-        sql.push("0");
+        // A lone alternative stands without OR, which would keep the index away.
+        let mut separator = "";
         if operands.contains(&FilterValue::Null) {
-            self.is_null(sql.push(" OR "));
+            self.is_null(sql);
+            separator = " OR ";
         }
         for (names, is_of_kind) in kinds {
             let mut values = operands.iter().filter(|operand| is_of_kind(operand)).peekable();
             if values.peek().is_none() {
                 continue;
             }
-            sql.push(" OR (").push(&self.value).push(" IN (");
+            sql.push(separator).push("(").push(&self.value).push(" IN (");
             for (index, operand) in values.enumerate() {
                 sql.push(if index > 0 { "," } else { "" });
                 bind_operand(sql, operand);
             }
             self.has_kind(sql.push(") AND "), names);
             sql.push(")");
+            separator = " OR ";
+        }
+        if separator.is_empty() {
+            sql.push("0");
         }
     }
 }

@@ -5,14 +5,17 @@ mod filter;
 mod order;
 mod regular;
 mod scan;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use sync_core::{
     LocalRecord, Payload, Result, Target,
-    query::{Filter, Query, QuerySpec, not_marked_deleted},
+    query::{FieldPath, Filter, Query, QuerySpec, not_marked_deleted},
 };
 
 pub(crate) use self::regular::is_regular;
 use crate::{
+    dialect::Dialect,
     driver::{Row, Run},
     read::records::HAS_OPS,
     rows::read_id,
@@ -20,79 +23,116 @@ use crate::{
     store::Shared,
 };
 
+/// What is asked of one target.
+#[derive(Debug)]
+struct Selection {
+    /// The number of the target.
+    number: i64,
+    /// The checked query, for the parts that SQL leaves.
+    query: Query,
+    spec: QuerySpec,
+    /// The field that marks records as deleted, which are left out.
+    deleted_at: Option<FieldPath>,
+}
+
+impl Selection {
+    /// Checks the query. `None` if the store holds nothing of the target.
+    async fn of<R: Run>(store: &Shared, run: &R, target: &Target, spec: QuerySpec) -> Result<Option<Self>> {
+        let query = Query::new(&spec)?;
+        let deleted_at = store.schemas.deleted_at_field(&target.collection);
+        let deleted_at = deleted_at.map(FieldPath::new).transpose()?;
+        let number = store.targets.find(run, target).await?;
+        Ok(number.map(|number| Self {
+            number,
+            query,
+            spec,
+            deleted_at,
+        }))
+    }
+
+    /// Appends the conditions for the target's records in the view that the filter selects; none, if SQL might
+    /// misread one of them.
+    ///
+    /// A target that once held such a record is marked for good. So an answer with rows is right, and an empty one
+    /// is if the mark is missing afterwards.
+    fn conditions(&self, sql: &mut Sql) -> Result<()> {
+        sql.push(" WHERE r.target_id = ").bind(self.number);
+        sql.push(" AND r.view IS NOT NULL AND (SELECT irregular FROM sync_targets WHERE target_id = ");
+        sql.bind(self.number).push(") = 0");
+        if let Some(field) = &self.deleted_at {
+            filter::condition(sql.push(" AND "), &not_marked_deleted(field.as_str()))?;
+        }
+        if let Some(filter) = &self.spec.filter {
+            filter::condition(sql.push(" AND "), filter)?;
+        }
+        Ok(())
+    }
+
+    /// The statement for the answer; see [`Selection::conditions`].
+    fn rows_sql(&self, dialect: Dialect) -> Result<Sql> {
+        let mut sql = select_columns(dialect);
+        self.conditions(&mut sql)?;
+        if let Some(keyset) = &self.spec.after {
+            order::after(sql.push(" AND "), &self.spec.order_by, keyset.position())?;
+        }
+        order::order_by(&mut sql, &self.spec.order_by)?;
+        // SQLite knows OFFSET only after LIMIT; -1 is no limit.
+        let bounded = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        sql.push(" LIMIT ").bind(self.spec.limit.map_or(-1, bounded));
+        if let Some(offset) = self.spec.offset {
+            sql.push(" OFFSET ").bind(bounded(offset));
+        }
+        Ok(sql)
+    }
+
+    /// The statement for the number of records; see [`Selection::conditions`].
+    fn count_sql(&self, dialect: Dialect) -> Result<Sql> {
+        let mut sql = Sql::new(dialect, "SELECT COUNT(*) FROM sync_records r");
+        self.conditions(&mut sql)?;
+        Ok(sql)
+    }
+}
+
 /// The records that `spec` selects.
 pub(crate) async fn query(store: &Shared, target: &Target, spec: &QuerySpec) -> Result<Vec<LocalRecord>> {
-    spec.validate()?;
     let reader = store.database.reader();
-    let Some(number) = store.targets.find(&reader, target).await? else {
+    let Some(selection) = Selection::of(store, &reader, target, spec.clone()).await? else {
         return Ok(Vec::new());
     };
-    let spec = with_soft_delete(store, target, spec);
-    if !store.database.dialect.evaluates_queries() {
-        return scan::query(store, number, &spec).await;
+    let dialect = reader.dialect();
+    if !dialect.evaluates_queries() {
+        return scan::query(&store.database, &selection).await;
     }
-    let mut sql = select_columns(reader_dialect(store));
-    only_regular(&mut sql, number);
-    if let Some(filter) = &spec.filter {
-        filter::condition(sql.push(" AND "), filter)?;
-    }
-    if let Some(keyset) = &spec.after {
-        order::after(sql.push(" AND "), &spec.order_by, keyset.position())?;
-    }
-    order::order_by(&mut sql, &spec.order_by)?;
-    limit(&mut sql, &spec);
-    let rows = reader.rows(sql).await?;
-    if rows.is_empty() && is_irregular(&reader, number).await? {
-        return scan::query(store, number, &spec).await;
+    let rows = reader.rows(selection.rows_sql(dialect)?).await?;
+    if rows.is_empty() && is_irregular(&reader, selection.number).await? {
+        return scan::query(&store.database, &selection).await;
     }
     rows.iter().map(read_record).collect()
 }
 
 /// How many records the filter selects.
 pub(crate) async fn count(store: &Shared, target: &Target, filter: Option<&Filter>) -> Result<u64> {
+    let reader = store.database.reader();
     let spec = QuerySpec {
         filter: filter.cloned(),
         ..QuerySpec::default()
     };
-    spec.validate()?;
-    let reader = store.database.reader();
-    let Some(number) = store.targets.find(&reader, target).await? else {
+    let Some(selection) = Selection::of(store, &reader, target, spec).await? else {
         return Ok(0);
     };
-    let spec = with_soft_delete(store, target, &spec);
-    if !store.database.dialect.evaluates_queries() {
-        return scan::count(store, number, &Query::new(&spec)?).await;
+    let dialect = reader.dialect();
+    if !dialect.evaluates_queries() {
+        return scan::count(&store.database, &selection).await;
     }
-    let mut sql = Sql::new(reader_dialect(store), "SELECT COUNT(*) FROM sync_records r");
-    only_regular(&mut sql, number);
-    if let Some(filter) = &spec.filter {
-        filter::condition(sql.push(" AND "), filter)?;
-    }
-    let counted = reader
-        .row(sql)
-        .await?
-        .map(|row| row.count(0))
-        .transpose()?
-        .unwrap_or(0);
-    if counted == 0 && is_irregular(&reader, number).await? {
-        return scan::count(store, number, &Query::new(&spec)?).await;
+    let counted = reader.row(selection.count_sql(dialect)?).await?;
+    let counted = counted.map(|row| row.count(0)).transpose()?.unwrap_or(0);
+    if counted == 0 && is_irregular(&reader, selection.number).await? {
+        return scan::count(&store.database, &selection).await;
     }
     Ok(counted)
 }
 
-fn reader_dialect(store: &Shared) -> crate::dialect::Dialect {
-    store.database.dialect
-}
-
-/// The query without the records that the schema's soft-delete field hides.
-fn with_soft_delete(store: &Shared, target: &Target, spec: &QuerySpec) -> QuerySpec {
-    match store.schemas.deleted_at_field(&target.collection) {
-        Some(field) => spec.clone().filter(not_marked_deleted(field)),
-        None => spec.clone(),
-    }
-}
-
-fn select_columns(dialect: crate::dialect::Dialect) -> Sql {
+fn select_columns(dialect: Dialect) -> Sql {
     let mut sql = Sql::new(dialect, "SELECT r.id, r.schema_version, ");
     sql.push(HAS_OPS).push(", r.view FROM sync_records r");
     sql
@@ -107,17 +147,6 @@ fn read_record(row: &Row) -> Result<LocalRecord> {
     })
 }
 
-/// Appends the conditions for the target's records in the view; none, if SQL might misread one of them.
-///
-/// A target that once held such a record is marked for good. So an answer with rows is right, and an empty one is
-/// if the mark is missing afterwards.
-fn only_regular(sql: &mut Sql, number: i64) {
-    sql.push(" WHERE r.target_id = ").bind(number);
-    sql.push(" AND r.view IS NOT NULL AND (SELECT irregular FROM sync_targets WHERE target_id = ")
-        .bind(number);
-    sql.push(") = 0");
-}
-
 async fn is_irregular<R: Run>(run: &R, number: i64) -> Result<bool> {
     let mut sql = Sql::new(
         run.dialect(),
@@ -130,13 +159,4 @@ async fn is_irregular<R: Run>(run: &R, number: i64) -> Result<bool> {
         .map(|row| row.flag(0))
         .transpose()?
         .unwrap_or(false))
-}
-
-fn limit(sql: &mut Sql, spec: &QuerySpec) {
-    // SQLite knows OFFSET only after LIMIT; -1 is no limit.
-    let bounded = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    sql.push(" LIMIT ").bind(spec.limit.map_or(-1, bounded));
-    if let Some(offset) = spec.offset {
-        sql.push(" OFFSET ").bind(bounded(offset));
-    }
 }

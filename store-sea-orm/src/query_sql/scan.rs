@@ -2,72 +2,60 @@
 
 use std::collections::HashMap;
 
-use sync_core::{
-    JsonObject, LocalRecord, RecordId, Result,
-    query::{Query, QuerySpec},
-};
+use sync_core::{LocalRecord, RecordId, Result, query::is_marked_deleted};
 
-use super::{read_record, select_columns};
-use crate::{
-    driver::{Run, Transaction},
-    store::Shared,
-};
+use super::{Selection, read_record, select_columns};
+use crate::driver::{Database, Run, Transaction};
 
 /// How many rows are in memory at a time, besides those that match.
 const PAGE: u64 = 500;
 
-/// The records that `spec` selects. Takes memory for all that match its filter.
-pub(super) async fn query(store: &Shared, number: i64, spec: &QuerySpec) -> Result<Vec<LocalRecord>> {
-    let query = Query::new(spec)?;
-    let mut matching = Vec::new();
-    scan(store, number, |record, fields| {
-        if query.matches(&record.id, fields) {
-            matching.push(record);
-        }
+/// The records that are selected. Takes memory for all that match the filter.
+pub(super) async fn query(database: &Database, selection: &Selection) -> Result<Vec<LocalRecord>> {
+    let mut matching = HashMap::new();
+    scan(database, selection, |record| {
+        matching.insert(record.id.clone(), record);
     })
     .await?;
     let candidates: Vec<_> = matching
-        .iter()
+        .values()
         .map(|record| (record.id.clone(), record.payload.clone()))
         .collect();
-    let mut by_id: HashMap<RecordId, LocalRecord> = matching
+    let answer = selection.query.run(candidates)?;
+    Ok(answer
         .into_iter()
-        .map(|record| (record.id.clone(), record))
-        .collect();
-    Ok(query
-        .run(candidates)?
-        .into_iter()
-        .filter_map(|(id, _)| by_id.remove(&id))
+        .filter_map(|(id, _)| matching.remove(&id))
         .collect())
 }
 
 /// How many records match the filter.
-pub(super) async fn count(store: &Shared, number: i64, query: &Query) -> Result<u64> {
+pub(super) async fn count(database: &Database, selection: &Selection) -> Result<u64> {
     let mut matching = 0;
-    scan(store, number, |record, fields| {
-        matching += u64::from(query.matches(&record.id, fields))
-    })
-    .await?;
+    scan(database, selection, |_| matching += 1).await?;
     Ok(matching)
 }
 
-/// Shows every record of the view to `visit`, all of one state of the store.
-async fn scan(store: &Shared, number: i64, visit: impl FnMut(LocalRecord, &JsonObject) + Send) -> Result<()> {
-    let transaction = store.database.begin_read().await?;
-    let scanned = scan_pages(&transaction, number, visit).await;
+/// Shows every record that matches the filter to `visit`, all of one state of the store.
+async fn scan(
+    database: &Database,
+    selection: &Selection,
+    visit: impl FnMut(LocalRecord) + Send,
+) -> Result<()> {
+    let transaction = database.begin_read().await?;
+    let scanned = scan_pages(&transaction, selection, visit).await;
     transaction.finish(scanned).await
 }
 
 async fn scan_pages(
     transaction: &Transaction,
-    number: i64,
-    mut visit: impl FnMut(LocalRecord, &JsonObject) + Send,
+    selection: &Selection,
+    mut visit: impl FnMut(LocalRecord) + Send,
 ) -> Result<()> {
     let mut last: Option<RecordId> = None;
     loop {
         let mut sql = select_columns(transaction.dialect());
         sql.push(" WHERE r.view IS NOT NULL AND r.target_id = ")
-            .bind(number);
+            .bind(selection.number);
         if let Some(last) = &last {
             sql.push(" AND r.id > ").bind(last.as_str());
         }
@@ -80,7 +68,13 @@ async fn scan_pages(
                 .to_object()
                 .map_err(|error| error.with_field(format!("payload of {}", record.id)))?;
             last = Some(record.id.clone());
-            visit(record, &fields);
+            let deleted = selection
+                .deleted_at
+                .as_ref()
+                .and_then(|field| field.lookup(&fields));
+            if !is_marked_deleted(deleted) && selection.query.matches(&record.id, &fields) {
+                visit(record);
+            }
         }
         if u64::try_from(rows.len()).unwrap_or(u64::MAX) < PAGE {
             return Ok(());

@@ -3,6 +3,7 @@
 use sync_core::{OpCounts, OpQuery, PendingOp, Result, SyncScope};
 
 use crate::{
+    dialect::Dialect,
     driver::{Run, counter},
     rows::{OP_SELECT, op_state_kind, read_op},
     sql::{Conditions, Sql},
@@ -14,21 +15,43 @@ const IS_HEAD: &str =
     "NOT EXISTS (SELECT 1 FROM sync_ops p WHERE p.target_id = o.target_id AND p.id = o.id AND p.seq < o.seq)";
 
 pub(crate) async fn load<R: Run>(store: &Shared, run: &R, query: &OpQuery) -> Result<Vec<PendingOp>> {
+    let Some(sql) = statement(store, run, query).await? else {
+        return Ok(Vec::new());
+    };
+    let mut ops = Vec::new();
+    for row in run.rows(sql).await? {
+        let target = store.targets.target_of(run, row.int(1)?).await?;
+        ops.push(read_op(&row, 0, target)?);
+    }
+    Ok(ops)
+}
+
+/// The statement for the answer; `None` if the answer is empty.
+///
+/// `+ 0` and `|| ''` keep indexes away: where most of the queue is wanted in the order of `seq`, walking along it
+/// and stopping at the limit is the best plan, and SQLite without statistics would rather sort everything.
+async fn statement<R: Run>(store: &Shared, run: &R, query: &OpQuery) -> Result<Option<Sql>> {
     let mut sql = Sql::new(run.dialect(), "SELECT ");
     sql.push(OP_SELECT).push(" FROM sync_ops o");
     let mut conditions = Conditions::new(&mut sql);
+    let walks = query.limit.is_some();
     if let Some(scope) = &query.scope {
-        in_scope(conditions.and().push("o."), scope);
+        in_scope(
+            conditions
+                .and()
+                .push(if walks { "o.target_id + 0" } else { "o.target_id" }),
+            scope,
+        );
     }
     if let Some(target) = &query.target {
         let Some(number) = store.targets.find(run, target).await? else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         conditions.and().push("o.target_id = ").bind(number);
     }
     if let Some(op_ids) = &query.op_ids {
         if op_ids.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         conditions
             .and()
@@ -36,13 +59,15 @@ pub(crate) async fn load<R: Run>(store: &Shared, run: &R, query: &OpQuery) -> Re
             .bind_list(op_ids.iter().copied());
     }
     if !query.states.is_empty() {
+        let most = run.dialect() == Dialect::Sqlite && query.states.iter().any(|state| state.is_active());
         conditions
             .and()
-            .push("o.state IN ")
+            .push(if most { "o.state || '' IN " } else { "o.state IN " });
+        conditions
+            .go_on()
             .bind_list(query.states.iter().map(|state| state.as_str()));
     }
     if let Some(due_by) = query.due_by {
-        // An expression, so that no index on it is used: the rows are wanted by `seq`, and most are due.
         conditions.and().push("o.next_attempt_at + 0 <= ").bind(due_by);
     }
     if let Some(after) = query.after_seq {
@@ -55,12 +80,7 @@ pub(crate) async fn load<R: Run>(store: &Shared, run: &R, query: &OpQuery) -> Re
         conditions.and().push(IS_HEAD);
     }
     sql.push(" ORDER BY o.seq").limit(query.limit);
-    let mut ops = Vec::new();
-    for row in run.rows(sql).await? {
-        let target = store.targets.target_of(run, row.int(1)?).await?;
-        ops.push(read_op(&row, 0, target)?);
-    }
-    Ok(ops)
+    Ok(Some(sql))
 }
 
 pub(crate) async fn count<R: Run>(run: &R, scope: Option<&SyncScope>) -> Result<OpCounts> {
@@ -73,11 +93,11 @@ pub(crate) async fn count<R: Run>(run: &R, scope: Option<&SyncScope>) -> Result<
     );
     sql.push(IS_HEAD);
     if let Some(scope) = scope {
-        in_scope(sql.push(" AND o."), scope);
+        in_scope(sql.push(" AND o.target_id"), scope);
     }
     sql.push(" ORDER BY o.next_attempt_at LIMIT 1) FROM sync_ops c");
     if let Some(scope) = scope {
-        in_scope(sql.push(" WHERE c."), scope);
+        in_scope(sql.push(" WHERE c.target_id"), scope);
     }
     sql.push(" GROUP BY c.state");
     for row in run.rows(sql).await? {
@@ -90,7 +110,48 @@ pub(crate) async fn count<R: Run>(run: &R, scope: Option<&SyncScope>) -> Result<
 }
 
 fn in_scope(sql: &mut Sql, scope: &SyncScope) {
-    sql.push("target_id IN (SELECT target_id FROM sync_targets WHERE scope = ")
+    sql.push(" IN (SELECT target_id FROM sync_targets WHERE scope = ")
         .bind(scope.key().as_str())
         .push(")");
+}
+
+#[cfg(test)]
+mod tests {
+    use sync_core::OpStateKind;
+
+    use super::*;
+    use crate::{OpenOptions, SeaOrmLocalStore, query_sql::tests::plan};
+
+    #[tokio::test]
+    async fn the_next_operations_are_read_along_the_queue() {
+        let store = SeaOrmLocalStore::open(OpenOptions::memory()).await.unwrap();
+        let query = OpQuery {
+            scope: Some(SyncScope::new("s").unwrap()),
+            states: vec![OpStateKind::Queued, OpStateKind::InDoubt],
+            due_by: Some(sync_core::Timestamp::EPOCH),
+            heads_only: true,
+            limit: Some(100),
+            ..OpQuery::default()
+        };
+        let reader = store.shared().database.reader();
+        let sql = statement(store.shared(), &reader, &query).await.unwrap().unwrap();
+        let plan = plan(&store, sql).await;
+        assert!(plan.contains("SCAN o") && !plan.contains("TEMP B-TREE"), "{plan}");
+        assert!(
+            plan.contains("SEARCH p USING COVERING INDEX sync_ops_record"),
+            "{plan}"
+        );
+    }
+
+    #[tokio::test]
+    async fn few_operations_are_found_by_index() {
+        let store = SeaOrmLocalStore::open(OpenOptions::memory()).await.unwrap();
+        let query = OpQuery {
+            states: vec![OpStateKind::Parked],
+            ..OpQuery::default()
+        };
+        let reader = store.shared().database.reader();
+        let sql = statement(store.shared(), &reader, &query).await.unwrap().unwrap();
+        assert!(plan(&store, sql).await.contains("USING INDEX sync_ops_state"));
+    }
 }

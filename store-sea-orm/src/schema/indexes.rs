@@ -80,8 +80,32 @@ async fn create(transaction: &Transaction, paths: &[FieldPath]) -> Result<()> {
             ))
             .await?;
     }
-    Ok(())
+    advise_planner(transaction, paths).await
 }
+
+/// Tells SQLite's planner that a field selects few records and a target many. Without statistics it takes both for
+/// alike, and rather reads a whole target in the order of ids than sort the few.
+async fn advise_planner(transaction: &Transaction, paths: &[FieldPath]) -> Result<()> {
+    // Makes the table of statistics if there is none.
+    transaction.script("ANALYZE sqlite_schema").await?;
+    let fields = paths.iter().map(|path| (index_name(path), "1000000 100000 100"));
+    let key = (RECORDS_KEY.to_owned(), "1000000 100000 1");
+    for (index, statistics) in std::iter::once(key).chain(fields) {
+        let mut delete = Sql::new(Dialect::Sqlite, "DELETE FROM sqlite_stat1 WHERE idx = ");
+        delete.bind(index.as_str());
+        transaction.run(delete).await?;
+        let mut insert = Sql::new(
+            Dialect::Sqlite,
+            "INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES ",
+        );
+        insert.bind_list(["sync_records", &index, statistics]);
+        transaction.run(insert).await?;
+    }
+    transaction.script("ANALYZE sqlite_schema").await
+}
+
+/// The index that finds a record by its id.
+const RECORDS_KEY: &str = "sync_records_key";
 
 fn index_name(path: &FieldPath) -> String {
     format!("sync_field_{path}")

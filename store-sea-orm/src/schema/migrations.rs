@@ -175,3 +175,122 @@ fn list_tables(dialect: Dialect) -> &'static str {
         Dialect::MySql => "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sync_core::LocalStore;
+
+    use super::*;
+    use crate::{OpenOptions, SeaOrmLocalStore, open};
+
+    fn second(_: Dialect) -> Vec<String> {
+        vec![
+            "ALTER TABLE sync_settings ADD COLUMN note TEXT NOT NULL DEFAULT 'old'".to_owned(),
+            "CREATE TABLE sync_extra (id INTEGER PRIMARY KEY) STRICT".to_owned(),
+        ]
+    }
+
+    fn failing(_: Dialect) -> Vec<String> {
+        vec![
+            "CREATE TABLE sync_half (id INTEGER PRIMARY KEY) STRICT".to_owned(),
+            "NOT SQL".to_owned(),
+        ]
+    }
+
+    async fn history(database: &Database) -> Vec<(i64, String)> {
+        let sql = Sql::new(
+            Dialect::Sqlite,
+            "SELECT version, name FROM sync_migrations ORDER BY version",
+        );
+        let rows = database.writer().rows(sql).await.unwrap();
+        rows.iter()
+            .map(|row| (row.int(0).unwrap(), row.text(1).unwrap()))
+            .collect()
+    }
+
+    async fn tables(database: &Database) -> Vec<String> {
+        let rows = database
+            .writer()
+            .rows(Sql::new(Dialect::Sqlite, list_tables(Dialect::Sqlite)))
+            .await
+            .unwrap();
+        rows.iter().map(|row| row.text(0).unwrap()).collect()
+    }
+
+    /// A store of version 1 with a setting in it.
+    async fn first_version() -> SeaOrmLocalStore {
+        let store = SeaOrmLocalStore::open(OpenOptions::memory()).await.unwrap();
+        let mut changes = sync_core::ChangeSet::default();
+        changes
+            .settings
+            .push(("theme".to_owned(), Some("dark".to_owned())));
+        store.commit(changes).await.unwrap();
+        store
+    }
+
+    #[tokio::test]
+    async fn an_older_store_is_brought_up_to_date_and_keeps_what_it_holds() {
+        let store = first_version().await;
+        let database = &store.shared().database;
+        let steps = [
+            STEPS[0],
+            Step {
+                version: 2,
+                name: "notes",
+                statements: second,
+            },
+        ];
+        migrate(database, &steps, Neighbours::Refused).await.unwrap();
+        let names = [(1, "first tables".to_owned()), (2, "notes".to_owned())];
+        assert_eq!(history(database).await, names);
+        let row = Sql::new(
+            Dialect::Sqlite,
+            "SELECT value, note FROM sync_settings WHERE name = 'theme'",
+        );
+        let row = database.writer().row(row).await.unwrap().unwrap();
+        assert_eq!(
+            (row.text(0).unwrap(), row.text(1).unwrap()),
+            ("dark".to_owned(), "old".to_owned())
+        );
+        migrate(database, &steps, Neighbours::Refused).await.unwrap();
+        assert_eq!(history(database).await, names, "a second start changes nothing");
+        let error = migrate(database, STEPS, Neighbours::Refused).await.unwrap_err();
+        assert_eq!(
+            error.kind(),
+            ErrorKind::NewerSchema,
+            "an older program leaves it alone"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_step_that_fails_leaves_the_store_as_it_was() {
+        let store = first_version().await;
+        let database = &store.shared().database;
+        let before = tables(database).await;
+        let steps = [
+            STEPS[0],
+            Step {
+                version: 2,
+                name: "broken",
+                statements: failing,
+            },
+        ];
+        migrate(database, &steps, Neighbours::Refused).await.unwrap_err();
+        assert_eq!(tables(database).await, before);
+        assert_eq!(history(database).await.len(), 1);
+        assert_eq!(
+            store.load_setting("theme").await.unwrap().as_deref(),
+            Some("dark")
+        );
+        store.commit(sync_core::ChangeSet::default()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn opening_twice_at_once_migrates_once() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let options = OpenOptions::file(folder.path().join("store.db"));
+        let (one, two) = futures::join!(open::open(&options), open::open(&options));
+        assert_eq!(history(&one.unwrap().database).await.len(), 1);
+        two.unwrap();
+    }
+}

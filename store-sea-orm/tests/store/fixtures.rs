@@ -153,3 +153,79 @@ pub(crate) async fn contents(store: &SeaOrmLocalStore) -> Vec<(String, String)> 
         .map(|record| (record.id.to_string(), record.payload.as_str().to_owned()))
         .collect()
 }
+
+/// Stores on a server: each in a place of its own.
+pub(crate) struct Server {
+    base: String,
+    admin: sea_orm::DatabaseConnection,
+    made: AtomicU32,
+    stores: std::sync::Mutex<Vec<(Arc<dyn LocalStore>, String)>>,
+}
+
+impl Server {
+    /// `base` is the URL of a database on PostgreSQL, or of a server of MySQL without a database.
+    pub(crate) async fn connect(base: &str) -> Self {
+        let admin = sea_orm::Database::connect(base).await.unwrap();
+        Self {
+            base: base.to_owned(),
+            admin,
+            made: AtomicU32::new(0),
+            stores: Default::default(),
+        }
+    }
+
+    async fn open(&self, name: String) -> Arc<dyn LocalStore> {
+        let url = if self.base.starts_with("mysql") {
+            format!("{}/{name}", self.base.trim_end_matches('/'))
+        } else {
+            let separator = if self.base.contains('?') { '&' } else { '?' };
+            format!("{}{separator}options[search_path]={name}", self.base)
+        };
+        let store = SeaOrmLocalStore::open(OpenOptions::url(url).readers(2))
+            .await
+            .unwrap();
+        let store: Arc<dyn LocalStore> = Arc::new(store);
+        self.stores.lock().unwrap().push((store.clone(), name));
+        store
+    }
+}
+
+#[async_trait]
+impl LocalFixture for Server {
+    async fn fresh(&self) -> Arc<dyn LocalStore> {
+        use sea_orm::ConnectionTrait;
+        // Only the latest store is in use; the others would use up the server's connections.
+        let stores: Vec<_> = self
+            .stores
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(store, _)| store.clone())
+            .collect();
+        for store in stores {
+            store.close().await.unwrap();
+        }
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let name = format!("sync_test_{}_{number}", std::process::id());
+        let kind = if self.base.starts_with("mysql") {
+            "DATABASE"
+        } else {
+            "SCHEMA"
+        };
+        self.admin
+            .execute_unprepared(&format!("CREATE {kind} {name}"))
+            .await
+            .unwrap();
+        self.open(name).await
+    }
+
+    async fn reopen(&self, store: Arc<dyn LocalStore>) -> Arc<dyn LocalStore> {
+        store.close().await.unwrap();
+        let name = {
+            let stores = self.stores.lock().unwrap();
+            let found = stores.iter().find(|(known, _)| Arc::ptr_eq(known, &store));
+            found.expect("a store of this fixture").1.clone()
+        };
+        self.open(name).await
+    }
+}
