@@ -65,7 +65,7 @@ pub struct ConfirmedPage {
 /// A change of the queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpChange {
-    /// Appends an operation; the store gives it the next `seq`.
+    /// Appends an operation; the store gives it the next `seq`, which no other operation ever gets.
     Append(PendingOp),
     /// Replaces the operation with the same `seq`; its `op_id` may have changed.
     Replace(PendingOp),
@@ -82,8 +82,9 @@ pub struct ChangeSet {
     pub fence: Option<Fence>,
     /// Records that must still have these revisions, besides those in `records`.
     pub guards: Vec<(RecordKey, u64)>,
-    /// Record rows to write, each guarded by its `read_revision`. The store raises the revision by one and sets
-    /// `touched_at` to [`ChangeSet::now`].
+    /// Record rows to write, each guarded by its `read_revision`. The store raises the revision and sets
+    /// `touched_at` to [`ChangeSet::now`]. A row that is made again gets a revision that no earlier row of the
+    /// record had, so that a guard never mistakes it for that one.
     pub records: Vec<RecordWrite>,
     /// Remote states for records without pending operations. If a record has some by now, the commit is stale.
     /// A record that already has the same state ([`RemoteState::is_same_as`]) only gets the mark.

@@ -226,8 +226,9 @@ pub struct PushOp {
     pub payload: Option<Payload>,
     /// Which fields of the payload are meant.
     pub changed: ChangedFields,
-    /// The version the record must have for the operation to apply; `None` for a create means that the record
-    /// must not be there, and for others that the version is not known.
+    /// The version the record must have for the operation to apply. A create carries the version of the tombstone
+    /// it is made on, if one is known; without one it applies only if the remote has neither record nor
+    /// tombstone. For others, `None` means that the version is not known, and the operation applies to any.
     pub base: Option<RemoteVersion>,
     /// When and by whom it was written.
     pub stamp: Stamp,

@@ -200,7 +200,7 @@ pub enum LeaseAnswer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreChange {
-    /// These records of the target changed in the app's view.
+    /// These records of the target changed in the app's view, or began or ceased to have pending operations.
     Records {
         /// Collection and scope.
         target: Target,
@@ -313,8 +313,9 @@ pub trait LocalStore: fmt::Debug + Send + Sync + 'static {
     /// Takes, renews or takes over the lease `name` for `holder`.
     ///
     /// # Behavior
-    /// - Granted if nobody holds it, if `holder` does, or if its time ended before `now`.
-    /// - A new holder gets a greater fence than any before; renewing keeps the fence.
+    /// - Granted if nobody holds it, if `holder` does, or if its time has ended at `now`.
+    /// - A new holder gets a greater fence than any before; renewing keeps the fence. A lease that was given back
+    ///   has no current fence.
     async fn acquire_lease(
         &self,
         name: &str,

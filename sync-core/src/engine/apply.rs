@@ -26,7 +26,7 @@ pub(crate) struct ChangePage {
     pub(crate) target: Target,
     pub(crate) changes: BTreeMap<RecordId, RemoteState>,
     pub(crate) malformed: Vec<MalformedRow>,
-    /// Whether states that are provably older count, as in a resync.
+    pub(crate) mark: u64,
     pub(crate) accept_older: bool,
 }
 
@@ -36,6 +36,10 @@ pub(crate) struct RawChanges {
     pub(crate) target: Target,
     pub(crate) changes: Vec<RemoteChange>,
     pub(crate) malformed: Vec<MalformedRow>,
+    /// The mark the records get.
+    pub(crate) mark: u64,
+    /// Whether states that are provably older count, as in a resync.
+    pub(crate) accept_older: bool,
 }
 
 /// Changes as they came, checked and joined.
@@ -61,34 +65,24 @@ impl Run<'_> {
     /// of its type is malformed.
     pub(crate) fn gather(&self, raw: Vec<RawChanges>) -> Pulled {
         let mut pulled = Pulled::default();
-        for RawChanges {
-            target,
-            changes,
-            malformed,
-        } in raw
-        {
-            let resync = self
-                .states
-                .get(&target.collection)
-                .is_some_and(|state| state.pass.is_some());
-            let at = pulled
-                .pages
-                .iter()
-                .position(|page| page.target == target)
-                .unwrap_or_else(|| {
-                    let changes = BTreeMap::new();
-                    let page = ChangePage {
-                        target: target.clone(),
-                        changes,
-                        malformed: Vec::new(),
-                        accept_older: resync,
-                    };
-                    pulled.pages.push(page);
-                    pulled.pages.len() - 1
+        for raw in raw {
+            let target = raw.target;
+            let joined = pulled.pages.iter().position(|page| page.target == target);
+            let at = joined.unwrap_or_else(|| {
+                pulled.pages.push(ChangePage {
+                    target: target.clone(),
+                    changes: BTreeMap::new(),
+                    malformed: Vec::new(),
+                    mark: raw.mark,
+                    accept_older: raw.accept_older,
                 });
+                pulled.pages.len() - 1
+            });
             let page = &mut pulled.pages[at];
-            page.malformed.extend(malformed);
-            for change in changes {
+            page.mark = page.mark.max(raw.mark);
+            page.accept_older |= raw.accept_older;
+            page.malformed.extend(raw.malformed);
+            for change in raw.changes {
                 pulled.observed.extend(change.state.stamp());
                 match self.check(&target, &change.id, &change.state) {
                     Ok(()) => {
@@ -130,7 +124,7 @@ impl Run<'_> {
     pub(crate) async fn apply(&mut self, page: &ChangePage, changes: &mut ChangeSet) -> Result<Applied> {
         let target = &page.target;
         let mut applied = Applied::default();
-        let mark = self.state(target).generation;
+        let mark = page.mark;
         let known = self.inner.registered(&target.collection)?;
         let ids: Vec<RecordId> = page.changes.keys().cloned().collect();
         let summaries: BTreeMap<RecordId, RecordSummary> = self

@@ -1,6 +1,9 @@
 //! The pull half of a synchronization.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{
     Activity, SyncEvent,
@@ -16,8 +19,8 @@ use crate::{
     machine::Transition,
     operation::{OpState, ParkReason},
     remote::PullRequest,
-    scope::Target,
-    store::{Incomplete, OpQuery, Pass, TargetState},
+    scope::{CollectionName, Target},
+    store::{EvictionQuery, Incomplete, OpQuery, Pass, TargetState},
     time::Timestamp,
 };
 
@@ -27,11 +30,12 @@ const MAX_RESYNCS: u32 = 3;
 /// How often all collections are asked again until none of them has news.
 const MAX_ROUNDS: u32 = 4;
 
-/// Pages that wait to be committed together.
+/// Pages that wait to be committed together, and how far their collections will be then.
 #[derive(Debug, Default)]
 struct Pending {
     pages: Vec<RawChanges>,
     changes: usize,
+    states: BTreeMap<CollectionName, TargetState>,
 }
 
 impl Run<'_> {
@@ -61,13 +65,10 @@ impl Run<'_> {
         let mut resyncs = 0;
         let mut news = false;
         loop {
-            match self.pull_page(target).await {
+            match self.pull_page(target, pending).await {
                 Ok(page) => {
                     news |= !page.changes.is_empty();
                     let more = page.has_more;
-                    if page.wants_sweep {
-                        self.state(target).swept_at = None;
-                    }
                     self.accept(target, page, pending).await?;
                     if !more {
                         return Ok(news);
@@ -91,21 +92,17 @@ impl Run<'_> {
         }
     }
 
-    async fn pull_page(&mut self, target: &Target) -> Result<Delta> {
+    async fn pull_page(&mut self, target: &Target, pending: &Pending) -> Result<Delta> {
         let limit = Capabilities::within(self.inner.capabilities.max_page, self.inner.options.page_size);
-        let state = self.state(target);
+        let since = match pending.states.get(&target.collection) {
+            Some(state) => state.sync_point.clone(),
+            None => self.state(target).sync_point.clone(),
+        };
         let request = PullRequest {
             target: target.clone(),
-            since: state.sync_point.clone(),
+            holds_nothing: since.is_none() && self.holds_nothing(target).await?,
+            since,
             page_size: limit,
-            // Only a target that was never pulled holds no record and remembers no tombstone.
-            holds_nothing: state.sync_point.is_none() && state.generation == 0,
-        };
-        let holds_nothing =
-            request.holds_nothing && self.report.pushed == 0 && !self.has_pending(target).await?;
-        let request = PullRequest {
-            holds_nothing,
-            ..request
         };
         let remote = Arc::clone(&self.inner.remote);
         let page = self
@@ -115,37 +112,51 @@ impl Run<'_> {
         Ok(page)
     }
 
-    async fn has_pending(&self, target: &Target) -> Result<bool> {
-        let query = OpQuery {
+    /// Whether there is no record, no tombstone and no operation of the target here.
+    async fn holds_nothing(&self, target: &Target) -> Result<bool> {
+        let store = &self.inner.store;
+        for tombstones in [false, true] {
+            let any = EvictionQuery {
+                target: Some(target.clone()),
+                tombstones,
+                touched_before: None,
+                limit: 1,
+            };
+            if !store.load_eviction_candidates(&any).await?.is_empty() {
+                return Ok(false);
+            }
+        }
+        let pending = OpQuery {
             target: Some(target.clone()),
             limit: Some(1),
             ..OpQuery::default()
         };
-        Ok(!self.inner.store.load_ops(&query).await?.is_empty())
+        Ok(store.load_ops(&pending).await?.is_empty())
     }
 
-    /// Takes a page: the state moves on in memory now, and in the store with the commit of the page.
+    /// Takes a page. How far it brings its collection counts from its commit on.
     async fn accept(&mut self, target: &Target, page: Delta, pending: &mut Pending) -> Result<()> {
         let received = self.report.pulled + pending.changes as u64;
         self.inner
             .set_activity(self.scope, Activity::Pulling { received });
-        let state = self.state(target);
+        let current = self.state(target).clone();
+        let state = pending.states.entry(target.collection.clone()).or_insert(current);
         if page.kind == DeltaKind::Snapshot && state.pass.is_none() {
             state.generation += 1;
             state.pass = Some(Pass::Resync);
         }
-        state.sync_point = Some(page.next.clone());
-        let Delta {
-            changes, malformed, ..
-        } = page;
-        pending.changes += changes.len() + malformed.len();
-        if !(changes.is_empty() && malformed.is_empty()) {
-            pending.pages.push(RawChanges {
-                target: target.clone(),
-                changes,
-                malformed,
-            });
+        if page.wants_sweep {
+            state.swept_at = None;
         }
+        state.sync_point = Some(page.next);
+        pending.changes += page.changes.len() + page.malformed.len();
+        pending.pages.push(RawChanges {
+            target: target.clone(),
+            changes: page.changes,
+            malformed: page.malformed,
+            mark: state.generation,
+            accept_older: state.pass.is_some(),
+        });
         if pending.changes >= self.inner.options.commit_rows {
             self.commit_pages(std::mem::take(pending)).await?;
         }
@@ -154,7 +165,9 @@ impl Run<'_> {
 
     /// Commits pages and the sync points they end at, as one transaction.
     async fn commit_pages(&mut self, pending: Pending) -> Result<()> {
-        if pending.pages.is_empty() {
+        if pending.changes == 0 {
+            // Nothing that the sync points could outrun; they are stored at the end of the pull.
+            self.states.extend(pending.states);
             return Ok(());
         }
         let Pulled { pages, observed } = self.gather(pending.pages);
@@ -167,12 +180,9 @@ impl Run<'_> {
             for page in &pages {
                 tally.push((page.target.clone(), self.apply(page, &mut changes).await?));
             }
-            changes.targets = pages
-                .iter()
-                .filter_map(|page| self.states.get(&page.target.collection))
-                .cloned()
-                .collect();
+            changes.targets = pending.states.values().cloned().collect();
             if self.commit(changes).await? == CommitOutcome::Committed {
+                self.states.extend(pending.states);
                 for (target, applied) in tally {
                     self.count_applied(&target, applied);
                 }
@@ -214,19 +224,21 @@ impl Run<'_> {
             reason: reason.to_owned(),
         });
         self.report.resynced = true;
-        let state = self.state(target);
-        *state = TargetState {
+        let current = self.state(target).clone();
+        let state = TargetState {
             sync_point: None,
-            generation: state.generation + 1,
+            generation: current.generation + 1,
             pass: Some(Pass::Resync),
             swept_at: None,
-            ..state.clone()
+            ..current
         };
         let changes = ChangeSet {
             targets: vec![state.clone()],
             ..ChangeSet::at(self.inner.now())
         };
-        self.commit(changes).await.map(drop)
+        self.commit(changes).await?;
+        *self.state(target) = state;
+        Ok(())
     }
 
     /// The remote has proved that this client may no longer see the scope: confirmed records leave, operations

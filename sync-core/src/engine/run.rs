@@ -232,7 +232,7 @@ pub(crate) async fn merge_hits(
         lease,
         report: SyncReport::default(),
     };
-    let result = run.apply_states(target, hits).await;
+    let result = run.apply_states(target, hits, false).await;
     let Run { lease, .. } = run;
     lease.release(inner).await;
     result

@@ -115,24 +115,30 @@ impl Run<'_> {
             return Ok(());
         }
         let states = self.get(target, &ids).await?;
-        self.apply_states(target, ids.into_iter().zip(states).collect())
+        let accept_older = !self.inner.capabilities.epoch;
+        self.apply_states(target, ids.into_iter().zip(states).collect(), accept_older)
             .await
     }
 
-    /// Applies states that were read by id.
+    /// Applies states that were read by id. `accept_older` lets states count that look older than what is here:
+    /// the repair for a remote whose history can go back without its telling.
     pub(crate) async fn apply_states(
         &mut self,
         target: &Target,
         states: BTreeMap<RecordId, RemoteState>,
+        accept_older: bool,
     ) -> Result<()> {
         let changes = states
             .into_iter()
             .map(|(id, state)| RemoteChange { id, state })
             .collect();
+        let mark = self.state(target).generation;
         let pulled = self.gather(vec![RawChanges {
             target: target.clone(),
             changes,
             malformed: Vec::new(),
+            mark,
+            accept_older,
         }]);
         for stamp in pulled.observed {
             self.inner.clock.observe(stamp, self.inner.now());
@@ -174,7 +180,8 @@ impl Run<'_> {
             let ids = std::mem::take(&mut unseen);
             let states = self.get(target, &ids).await?;
             self.report.swept += states.iter().filter(|state| !state.is_live()).count() as u64;
-            self.apply_states(target, ids.into_iter().zip(states).collect())
+            let accept_older = self.state(target).pass.is_some() || !self.inner.capabilities.epoch;
+            self.apply_states(target, ids.into_iter().zip(states).collect(), accept_older)
                 .await?;
             if after.is_none() {
                 return Ok(());
@@ -225,8 +232,8 @@ impl Run<'_> {
         let generation = self.state(target).generation;
         let gone = RemoteState::Deleted(Tombstone::default());
         let pending = self.pending_unseen(target, generation).await?;
-        self.apply_states(target, pending.into_iter().map(|id| (id, gone.clone())).collect())
-            .await?;
+        let pending = pending.into_iter().map(|id| (id, gone.clone())).collect();
+        self.apply_states(target, pending, true).await?;
         loop {
             let limit = self.inner.options.commit_rows as u64;
             let ids = self
