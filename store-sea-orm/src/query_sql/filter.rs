@@ -213,7 +213,7 @@ impl Field {
 
     /// Values of one kind share a list, which an index can serve.
     fn one_of(&self, sql: &mut Sql, operands: &[FilterValue]) {
-        let kinds: [(&str, fn(&FilterValue) -> bool); 3] = [
+        let kinds: [(&str, IsOfKind); 3] = [
             (BOOLEANS, |operand| matches!(operand, FilterValue::Bool(_))),
             (NUMBERS, |operand| {
                 matches!(operand, FilterValue::Int(_) | FilterValue::Float(_))
@@ -245,6 +245,9 @@ impl Field {
         }
     }
 }
+
+/// A test of an operand's kind.
+type IsOfKind = fn(&FilterValue) -> bool;
 
 const BOOLEANS: &str = "'true', 'false'";
 const NUMBERS: &str = "'integer', 'real'";
