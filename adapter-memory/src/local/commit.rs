@@ -202,7 +202,7 @@ impl State {
 
     fn write(&mut self, write: RecordWrite, now: Timestamp) {
         let row = Row {
-            revision: self.revision(&write.key) + 1,
+            revision: self.next_revision(&write.key),
             view: write.view,
             schema_version: write.schema_version,
             base: write.base,
@@ -213,13 +213,14 @@ impl State {
     }
 
     fn confirm(&mut self, page: ConfirmedPage, now: Timestamp) {
+        let floor = self.revision_floor;
         let rows = self.rows.entry(page.target.clone()).or_default();
         for record in page.records {
             match rows.get_mut(&record.id) {
                 Some(row) if row.base.is_same_as(&record.state) => row.mark = page.mark,
                 before => {
                     let row = Row {
-                        revision: before.map_or(0, |row| row.revision) + 1,
+                        revision: before.map_or(floor, |row| row.revision) + 1,
                         view: record.state.payload().cloned(),
                         schema_version: page.schema_version,
                         base: record.state,

@@ -49,6 +49,8 @@ pub(super) struct State {
     pub(super) conflicts: BTreeMap<Uuid, ConflictRecord>,
     pub(super) quarantine: BTreeMap<Target, BTreeMap<QuarantineKey, QuarantinedRow>>,
     pub(super) leases: Leases,
+    /// The greatest revision of any row that was removed; rows made later start above it.
+    pub(super) revision_floor: u64,
 }
 
 impl State {
@@ -60,13 +62,20 @@ impl State {
         self.row(key).map_or(0, |row| row.revision)
     }
 
+    /// The revision of the next state of a record.
+    pub(super) fn next_revision(&self, key: &RecordKey) -> u64 {
+        self.row(key).map_or(self.revision_floor, |row| row.revision) + 1
+    }
+
     pub(super) fn put_row(&mut self, key: RecordKey, row: Row) {
         self.rows.entry(key.target).or_default().insert(key.id, row);
     }
 
     pub(super) fn remove_row(&mut self, key: &RecordKey) {
         if let Some(rows) = self.rows.get_mut(&key.target) {
-            rows.remove(&key.id);
+            if let Some(row) = rows.remove(&key.id) {
+                self.revision_floor = self.revision_floor.max(row.revision);
+            }
             if rows.is_empty() {
                 self.rows.remove(&key.target);
             }

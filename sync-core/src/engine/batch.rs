@@ -45,7 +45,7 @@ pub(crate) async fn next_batch(
     limit: usize,
     held: &BTreeSet<RecordKey>,
 ) -> Result<NextBatch> {
-    let mut window = limit.saturating_mul(2).max(64);
+    let mut window = limit.max(1);
     let mut after_seq = None;
     loop {
         let query = OpQuery {

@@ -13,6 +13,7 @@ pub(super) fn cases<'f>() -> Vec<Case<LocalContext<'f>>> {
         "" an_unknown_record_is_absent_with_revision_0,
         "" records_are_answered_one_for_each_key_in_order,
         "P8" every_write_raises_the_revision_by_one,
+        "P8" a_record_that_is_made_again_is_not_mistaken_for_the_one_before,
         "" every_write_sets_touched_at_to_the_time_of_the_commit,
         "P8" a_record_written_since_it_was_read_makes_the_commit_stale,
         "P8" a_record_that_appeared_since_makes_the_commit_stale,
@@ -57,6 +58,22 @@ async fn every_write_raises_the_revision_by_one(context: &LocalContext<'_>) -> V
         ensure_eq!(before, written, "the revision after {written} writes");
         commit(store, write(&key("r"), before, written as i64)).await?;
     }
+    Ok(())
+}
+
+async fn a_record_that_is_made_again_is_not_mistaken_for_the_one_before(
+    context: &LocalContext<'_>,
+) -> Verdict {
+    let store = &*context.store;
+    commit(store, write(&key("r"), 0, 1)).await?;
+    let read = store.load_record(&key("r")).await?.revision;
+    let removal = ChangeSet {
+        removals: vec![key("r")],
+        ..ChangeSet::at(at(2))
+    };
+    commit(store, removal).await?;
+    commit(store, write(&key("r"), 0, 3)).await?;
+    commit_stale(store, write(&key("r"), read, 4)).await?;
     Ok(())
 }
 
