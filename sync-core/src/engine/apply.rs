@@ -12,7 +12,7 @@ use crate::{
     delta::{MalformedRow, RemoteChange, RemoteState},
     error::Result,
     id::{RecordId, RecordKey},
-    machine::{MergeContext, news, upgrade_state},
+    machine::{MergeContext, fit_payload, news, upgrade_state},
     operation::{OpState, PendingOp},
     record_state::RecordSummary,
     scope::Target,
@@ -84,9 +84,9 @@ impl Run<'_> {
             page.malformed.extend(raw.malformed);
             for change in raw.changes {
                 pulled.observed.extend(change.state.stamp());
-                match self.check(&target, &change.id, &change.state) {
-                    Ok(()) => {
-                        page.changes.insert(change.id, change.state);
+                match self.fit(&target, &change.id, change.state) {
+                    Ok(state) => {
+                        page.changes.insert(change.id, state);
                     }
                     Err(row) => {
                         page.changes.remove(&change.id);
@@ -105,17 +105,23 @@ impl Run<'_> {
         pulled
     }
 
-    /// Whether a state can be stored as a record of its type.
-    fn check(&self, target: &Target, id: &RecordId, state: &RemoteState) -> Result<(), MalformedRow> {
-        let malformed = |raw: String, error: String| MalformedRow {
-            id: Some(id.clone()),
-            raw,
-            error,
+    /// A state as it can be stored: a record of its type, in the current shape.
+    fn fit(&self, target: &Target, id: &RecordId, state: RemoteState) -> Result<RemoteState, MalformedRow> {
+        let (RemoteState::Live(mut live), Ok(known)) =
+            (state.clone(), self.inner.registered(&target.collection))
+        else {
+            return Ok(state);
         };
-        match (state, self.inner.registered(&target.collection)) {
-            (RemoteState::Live(live), Ok(known)) => (known.schema.check)(&live.record, id)
-                .map_err(|error| malformed(live.record.as_str().to_owned(), error.to_string())),
-            _ => Ok(()),
+        match fit_payload(&known.schema, &live.record, id) {
+            Ok(record) => {
+                live.record = record;
+                Ok(RemoteState::Live(live))
+            }
+            Err(error) => Err(MalformedRow {
+                id: Some(id.clone()),
+                raw: live.record.as_str().to_owned(),
+                error: error.to_string(),
+            }),
         }
     }
 

@@ -31,7 +31,7 @@ use crate::{
 pub(crate) use acknowledge::{Acknowledged, acknowledge};
 use merge::resolve_conflict;
 pub(crate) use merge::{MergeContext, is_effect_of, news, settle_deferred};
-pub(crate) use upgrade::{upgrade_payload, upgrade_state};
+pub(crate) use upgrade::{fit_payload, upgrade_payload, upgrade_state};
 pub(crate) use write::{Intent, WriteContext, discard, write};
 
 /// The next state of a record, and what else is to be written with it.

@@ -556,6 +556,27 @@ fn an_update_keeps_fields_that_only_a_newer_app_knows() {
 }
 
 #[test]
+fn a_pulled_record_of_an_older_shape_is_upgraded() {
+    let mut schema = crate::CollectionSchema::untyped("todos", "id").unwrap();
+    schema.schema_version = 3;
+    schema.check = |payload, _| match payload.to_object()?.contains_key("c") {
+        true => Ok(()),
+        false => Err(crate::SyncError::invalid("c", "is missing")),
+    };
+    schema.upgrade = |mut fields, from| {
+        let name = if from == 2 { "b" } else { "a" };
+        let value = fields.remove(name).ok_or_else(|| format!("there is no {name}"))?;
+        fields.insert("c".into(), value);
+        Ok(fields)
+    };
+    let fit = |text: &str| fit_payload(&schema, &payload(text), &key().id);
+    for older in [r#"{"a":1}"#, r#"{"b":1}"#, r#"{"c":1}"#] {
+        assert_eq!(fit(older).unwrap(), payload(r#"{"c":1}"#));
+    }
+    assert_eq!(fit(r#"{"x":1}"#).unwrap_err().field(), Some("c"));
+}
+
+#[test]
 fn an_upgrade_that_fails_parks_the_operation() {
     let bench = Bench::new(MustNotBeCalled);
     let mut schema = crate::CollectionSchema::untyped("todos", "id").unwrap();

@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Result, SyncError},
+    id::RecordId,
     operation::{OpState, ParkReason},
     payload::Payload,
     record::CollectionSchema,
@@ -28,6 +29,22 @@ pub(crate) fn upgrade_payload(
         .with_field("schema_version")
     })?;
     Ok(Payload::from_object(&fields))
+}
+
+/// A payload from the remote in the current shape. A remote does not tell schema versions, so a payload that does
+/// not fit is taken for one of an older version, the latest first.
+///
+/// # Errors
+/// Why it does not fit as it is, if no older version fits either.
+pub(crate) fn fit_payload(schema: &CollectionSchema, payload: &Payload, id: &RecordId) -> Result<Payload> {
+    let Err(unfit) = (schema.check)(payload, id) else {
+        return Ok(payload.clone());
+    };
+    (1..schema.schema_version)
+        .rev()
+        .filter_map(|version| upgrade_payload(schema, payload, version).ok())
+        .find(|upgraded| (schema.check)(upgraded, id).is_ok())
+        .ok_or(unfit)
 }
 
 /// Brings a record and its queue to the current schema version. An operation that cannot be is parked with the
