@@ -28,13 +28,20 @@ pub(crate) struct NextBatch {
     pub(crate) atomic: bool,
     /// Records whose first operation waits for a parked one.
     pub(crate) block: Vec<(RecordState, OpId)>,
+    /// Records whose first operation waits for another that is tried again at this time.
+    pub(crate) delay: Vec<(RecordState, Timestamp)>,
     /// Records whose first operation could not be brought to the current schema version, and is parked now.
     pub(crate) park: Vec<RecordState>,
 }
 
 impl NextBatch {
-    fn is_empty(&self) -> bool {
-        self.send.is_empty() && self.block.is_empty() && self.park.is_empty()
+    /// Whether operations are to be set aside for now, or until the user decides.
+    pub(crate) fn sets_aside(&self) -> bool {
+        !(self.block.is_empty() && self.delay.is_empty() && self.park.is_empty())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.send.is_empty() && !self.sets_aside()
     }
 }
 
@@ -73,7 +80,7 @@ pub(crate) async fn next_batch(
             .map(|op| op.key)
             .filter(|key| !held.contains(key) && inner.collections.contains_key(&key.target.collection))
             .collect();
-        let batch = Arranger::load(inner, &keys).await?.arrange(limit);
+        let batch = Arranger::load(inner, held, &keys).await?.arrange(limit);
         if exhausted || !batch.is_empty() {
             return Ok(batch);
         }
@@ -89,6 +96,8 @@ fn splits_group(inner: &Inner, heads: &[PendingOp]) -> bool {
 struct Arranger<'a> {
     inner: &'a Inner,
     now: Timestamp,
+    /// Records that are not sent again in this sync.
+    held: &'a BTreeSet<RecordKey>,
     /// Records with something to send, in the order of their operations.
     candidates: Vec<RecordState>,
     /// The same, and the parents they name, by key.
@@ -96,10 +105,11 @@ struct Arranger<'a> {
 }
 
 impl<'a> Arranger<'a> {
-    async fn load(inner: &'a Inner, keys: &[RecordKey]) -> Result<Self> {
+    async fn load(inner: &'a Inner, held: &'a BTreeSet<RecordKey>, keys: &[RecordKey]) -> Result<Self> {
         let mut arranger = Self {
             inner,
             now: inner.now(),
+            held,
             candidates: Vec::new(),
             known: BTreeMap::new(),
         };
@@ -112,7 +122,7 @@ impl<'a> Arranger<'a> {
         loop {
             let mut missing: Vec<RecordKey> = children
                 .iter()
-                .flat_map(|child| arranger.parents(child))
+                .flat_map(|child| parents_of(inner, child))
                 .filter(|parent| !arranger.known.contains_key(parent))
                 .collect();
             missing.sort();
@@ -135,43 +145,6 @@ impl<'a> Arranger<'a> {
         Ok(states)
     }
 
-    /// The records that the first operation of `state` names as parents.
-    fn parents(&self, state: &RecordState) -> Vec<RecordKey> {
-        match state.ops.first() {
-            Some(op) if op.kind != OpKind::Delete => self.named_by(&state.key, op.payload.as_ref()),
-            _ => Vec::new(),
-        }
-    }
-
-    fn named_by(&self, key: &RecordKey, payload: Option<&Payload>) -> Vec<RecordKey> {
-        let Some(known) = self.inner.collections.get(&key.target.collection) else {
-            return Vec::new();
-        };
-        if known.schema.parents.is_empty() {
-            return Vec::new();
-        }
-        let Some(fields) = payload.and_then(|payload| payload.to_object().ok()) else {
-            return Vec::new();
-        };
-        let id_of = |value: &serde_json::Value| match value {
-            serde_json::Value::String(text) => RecordId::new(text.clone()).ok(),
-            serde_json::Value::Number(number) => RecordId::new(number.to_string()).ok(),
-            _ => None,
-        };
-        let parents = known.schema.parents.iter();
-        parents
-            .filter(|parent| self.inner.collections.contains_key(&parent.collection))
-            .filter_map(|parent| {
-                let id = fields.get(&parent.field).and_then(id_of)?;
-                Some(RecordKey::new(
-                    Target::new(parent.collection.clone(), key.scope().clone()),
-                    id,
-                ))
-            })
-            .filter(|parent| parent != key)
-            .collect()
-    }
-
     fn arrange(self, limit: usize) -> NextBatch {
         let mut batch = NextBatch::default();
         let mut placed = BTreeSet::new();
@@ -192,7 +165,8 @@ impl<'a> Arranger<'a> {
                     Obstacle::Parked(by) if op.state == OpState::Queued => {
                         batch.block.push((state.clone(), by))
                     }
-                    Obstacle::Parked(_) | Obstacle::Later => {}
+                    Obstacle::Later(at) => batch.delay.push((state.clone(), at)),
+                    Obstacle::Parked(_) => {}
                 },
                 OpState::Deferred | OpState::Blocked { .. } => {}
             }
@@ -214,7 +188,7 @@ impl<'a> Arranger<'a> {
             return children;
         }
         for state in &self.candidates {
-            for parent in self.named_by(&state.key, state.base.payload()) {
+            for parent in named_by(self.inner, &state.key, state.base.payload()) {
                 if deleted.contains(&parent) {
                     children.entry(parent).or_default().push(state.key.clone());
                 }
@@ -234,8 +208,7 @@ impl<'a> Arranger<'a> {
         if !placed.insert(&state.key) {
             return;
         }
-        let before = self
-            .parents(state)
+        let before = parents_of(self.inner, state)
             .into_iter()
             .chain(children_of.get(&state.key).into_iter().flatten().cloned());
         for key in before {
@@ -247,15 +220,13 @@ impl<'a> Arranger<'a> {
     }
 
     fn is_due(&self, state: &RecordState) -> bool {
-        state
-            .ops
-            .first()
-            .is_some_and(|op| op.state.kind().is_active() && op.next_attempt_at <= self.now)
+        let due = |op: &PendingOp| op.state.kind().is_active() && op.next_attempt_at <= self.now;
+        !self.held.contains(&state.key) && state.ops.first().is_some_and(due)
     }
 
     /// Whether a parent that is still to be created stands in the way.
     fn obstacle(&self, state: &RecordState) -> Obstacle {
-        for parent in self.parents(state) {
+        for parent in parents_of(self.inner, state) {
             let Some(parent) = self.known.get(&parent).filter(|parent| !parent.base.is_live()) else {
                 continue;
             };
@@ -265,7 +236,11 @@ impl<'a> Arranger<'a> {
             match &op.state {
                 OpState::Parked(_) | OpState::Deferred => return Obstacle::Parked(op.op_id),
                 OpState::Blocked { by } => return Obstacle::Parked(*by),
-                OpState::Queued | OpState::InDoubt if !self.is_due(parent) => return Obstacle::Later,
+                OpState::Queued | OpState::InDoubt if !self.is_due(parent) => {
+                    // A pause, also if the parent only waits for the next sync.
+                    let pause = self.now.plus(self.inner.options.retry_base);
+                    return Obstacle::Later(op.next_attempt_at.max(pause));
+                }
                 OpState::Queued | OpState::InDoubt => {}
             }
         }
@@ -301,7 +276,7 @@ impl<'a> Arranger<'a> {
 enum Obstacle {
     None,
     Parked(OpId),
-    Later,
+    Later(Timestamp),
 }
 
 /// The members of a batch that `state` names as parents.
@@ -310,15 +285,47 @@ pub(crate) fn parents_in_batch<'s>(
     state: &RecordState,
     batch: &'s [RecordState],
 ) -> Vec<&'s RecordState> {
-    let arranger = Arranger {
-        inner,
-        now: inner.now(),
-        candidates: Vec::new(),
-        known: BTreeMap::new(),
-    };
-    let parents = arranger.parents(state);
+    let parents = parents_of(inner, state);
     batch
         .iter()
         .filter(|other| parents.contains(&other.key))
+        .collect()
+}
+
+/// The records that the first operation of `state` names as parents.
+fn parents_of(inner: &Inner, state: &RecordState) -> Vec<RecordKey> {
+    match state.ops.first() {
+        Some(op) if op.kind != OpKind::Delete => named_by(inner, &state.key, op.payload.as_ref()),
+        _ => Vec::new(),
+    }
+}
+
+/// The records that a payload names as parents.
+fn named_by(inner: &Inner, key: &RecordKey, payload: Option<&Payload>) -> Vec<RecordKey> {
+    let Some(known) = inner.collections.get(&key.target.collection) else {
+        return Vec::new();
+    };
+    if known.schema.parents.is_empty() {
+        return Vec::new();
+    }
+    let Some(fields) = payload.and_then(|payload| payload.to_object().ok()) else {
+        return Vec::new();
+    };
+    let id_of = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => RecordId::new(text.clone()).ok(),
+        serde_json::Value::Number(number) => RecordId::new(number.to_string()).ok(),
+        _ => None,
+    };
+    let parents = known.schema.parents.iter();
+    parents
+        .filter(|parent| inner.collections.contains_key(&parent.collection))
+        .filter_map(|parent| {
+            let id = fields.get(&parent.field).and_then(id_of)?;
+            Some(RecordKey::new(
+                Target::new(parent.collection.clone(), key.scope().clone()),
+                id,
+            ))
+        })
+        .filter(|parent| parent != key)
         .collect()
 }

@@ -55,7 +55,7 @@ impl Run<'_> {
                 },
             );
             let next = next_batch(self.inner, self.scope, phase.limit, &phase.held).await?;
-            if next.send.is_empty() && next.block.is_empty() && next.park.is_empty() {
+            if next.is_empty() {
                 return Ok(());
             }
             if !self.set_aside(&next).await? {
@@ -68,15 +68,20 @@ impl Run<'_> {
         }
     }
 
-    /// Stores that operations wait for parked ones, or are parked. Returns whether nothing changed meanwhile.
+    /// Stores that operations wait for others, or are parked. Returns whether nothing changed meanwhile.
     async fn set_aside(&mut self, next: &NextBatch) -> Result<bool> {
-        if next.block.is_empty() && next.park.is_empty() {
+        if !next.sets_aside() {
             return Ok(true);
         }
         let mut changes = ChangeSet::at(self.inner.now());
         for (state, by) in &next.block {
             let mut after = state.clone();
             after.ops[0].state = OpState::Blocked { by: *by };
+            Transition::new(state.clone(), after).add_to(&mut changes);
+        }
+        for (state, at) in &next.delay {
+            let mut after = state.clone();
+            after.ops[0].next_attempt_at = *at;
             Transition::new(state.clone(), after).add_to(&mut changes);
         }
         for state in &next.park {
