@@ -248,7 +248,11 @@ async fn pool(
                 Durability::Normal => SqliteSynchronous::Normal,
             });
         match access {
-            Access::Writer { read_only: false } => settings.journal_mode(SqliteJournalMode::Wal),
+            Access::Writer { read_only: false } => settings
+                .journal_mode(SqliteJournalMode::Wal)
+                // Fewer checkpoints: a bulk of random ids writes the same pages again and again.
+                .pragma("wal_autocheckpoint", "8000")
+                .pragma("journal_size_limit", "67108864"),
             Access::Writer { read_only: true } => settings,
             Access::Reader => settings.pragma("query_only", "ON"),
         }

@@ -1,6 +1,8 @@
 //! How a store is opened.
 
-use std::{path::PathBuf, time::Duration};
+#[cfg(feature = "sqlite")]
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// What a commit that was acknowledged survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

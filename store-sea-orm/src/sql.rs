@@ -148,6 +148,7 @@ impl Sql {
 
     /// Takes over the values of text that was pushed with its placeholders.
     #[cfg(test)]
+    #[cfg(feature = "sqlite")]
     pub(crate) fn adopt(&mut self, params: Vec<Param>) {
         self.params.extend(params);
     }

@@ -139,6 +139,7 @@ impl SeaOrmLocalStore {
 
     /// The parts, for tests of statements.
     #[cfg(test)]
+    #[cfg(feature = "sqlite")]
     pub(crate) fn shared(&self) -> &Shared {
         &self.0
     }

@@ -5,6 +5,7 @@ mod ops;
 mod records;
 mod rest;
 #[cfg(test)]
+#[cfg(feature = "sqlite")]
 pub(crate) mod tests;
 
 use std::{

@@ -6,6 +6,7 @@ mod order;
 mod regular;
 mod scan;
 #[cfg(test)]
+#[cfg(feature = "sqlite")]
 pub(crate) mod tests;
 
 use sync_core::{

@@ -116,6 +116,7 @@ fn in_scope(sql: &mut Sql, scope: &SyncScope) {
 }
 
 #[cfg(test)]
+#[cfg(feature = "sqlite")]
 mod tests {
     use sync_core::OpStateKind;
 

@@ -71,12 +71,13 @@ async fn create_indexes(store: &Shared, schemas: &[CollectionSchema]) -> Result<
 
 async fn create(transaction: &Transaction, paths: &[FieldPath]) -> Result<()> {
     for path in paths {
-        // Collections share the index of a field; records without the field are left out.
+        // Collections share the index of a field; records without the field are left out. The id comes last, so that
+        // records of one value are found in the order of an answer.
         let value = field::value("view", path);
         let name = field::quoted(&index_name(path));
         transaction
             .script(&format!(
-                "CREATE INDEX IF NOT EXISTS {name} ON sync_records (target_id, {value}) WHERE {value} IS NOT NULL"
+                "CREATE INDEX IF NOT EXISTS {name} ON sync_records (target_id, {value}, id) WHERE {value} IS NOT NULL"
             ))
             .await?;
     }
@@ -88,7 +89,9 @@ async fn create(transaction: &Transaction, paths: &[FieldPath]) -> Result<()> {
 async fn advise_planner(transaction: &Transaction, paths: &[FieldPath]) -> Result<()> {
     // Makes the table of statistics if there is none.
     transaction.script("ANALYZE sqlite_schema").await?;
-    let fields = paths.iter().map(|path| (index_name(path), "1000000 100000 100"));
+    let fields = paths
+        .iter()
+        .map(|path| (index_name(path), "1000000 100000 100 1"));
     let key = (RECORDS_KEY.to_owned(), "1000000 100000 1");
     for (index, statistics) in std::iter::once(key).chain(fields) {
         let mut delete = Sql::new(Dialect::Sqlite, "DELETE FROM sqlite_stat1 WHERE idx = ");

@@ -177,6 +177,7 @@ fn list_tables(dialect: Dialect) -> &'static str {
 }
 
 #[cfg(test)]
+#[cfg(feature = "sqlite")]
 mod tests {
     use sync_core::LocalStore;
 
