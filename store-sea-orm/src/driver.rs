@@ -427,3 +427,45 @@ pub(crate) fn counter(field: &str, value: u64) -> Result<i64> {
 pub(crate) fn json<T: serde::Serialize>(field: &str, value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|error| SyncError::invalid(field, error.to_string()))
 }
+
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
+mod tests {
+    use std::time::Duration;
+
+    use sync_core::ErrorKind;
+
+    use super::*;
+    use crate::{OpenOptions, open};
+
+    /// Whether a writing transaction that has written nothing yet holds the lock already.
+    async fn locks_at_once(database: &Database, other: &Database) -> bool {
+        let transaction = database.begin_write().await.unwrap();
+        let locked_out = other
+            .begin_write()
+            .await
+            .is_err_and(|error| error.kind() == ErrorKind::Busy);
+        transaction.commit().await.unwrap();
+        locked_out
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_ended_by_itself_leaves_the_writer_as_it_was() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let options =
+            OpenOptions::file(folder.path().join("store.db")).busy_timeout(Duration::from_millis(20));
+        let database = open::open(&options).await.unwrap().database;
+        let other = open::open(&options).await.unwrap().database;
+        assert!(locks_at_once(&database, &other).await);
+
+        let transaction = database.begin_write().await.unwrap();
+        transaction.script("ROLLBACK").await.unwrap();
+        transaction.rollback().await;
+        assert!(locks_at_once(&database, &other).await, "after a failed rollback");
+
+        let transaction = database.begin_write().await.unwrap();
+        transaction.script("ROLLBACK").await.unwrap();
+        transaction.commit().await.unwrap_err();
+        assert!(locks_at_once(&database, &other).await, "after a failed commit");
+    }
+}
