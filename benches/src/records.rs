@@ -44,7 +44,7 @@ pub fn note(n: u64) -> Note {
             "{:<120}",
             format!("the body of note {n}, long enough to look like text that a person wrote")
         ),
-        done: n % 3 == 0,
+        done: n.is_multiple_of(3),
         priority: i64::try_from(n % 5).unwrap_or_default(),
         owner: format!("owner-{:02}", n % 100),
         updated_at: 1_760_000_000_000_000 + i64::try_from(n).unwrap_or_default(),
