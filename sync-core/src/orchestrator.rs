@@ -197,8 +197,12 @@ impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
     ///
     /// # Errors
     /// As [`Self::read_with`].
-    pub async fn read(&self, scope: &SyncScope, policy: CachePolicy) -> Result<ReadAnswer<T, T::Id>> {
-        self.read_with(scope, &QuerySpec::new(), policy).await
+    pub async fn read(
+        &self,
+        scope: &SyncScope,
+        options: impl Into<ReadOptions>,
+    ) -> Result<ReadAnswer<T, T::Id>> {
+        self.read_with(scope, &QuerySpec::new(), options).await
     }
 
     /// The records of a scope that a query selects.

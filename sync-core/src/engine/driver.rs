@@ -9,7 +9,7 @@ use futures::{
 };
 use tokio::sync::watch;
 
-use super::{Inner, SyncEngine, SyncRequest, flights::Flights};
+use super::{Activity, Inner, SyncEngine, SyncRequest, flights::Flights};
 use crate::{
     capability::Realtime,
     error::{Result, RetryClass},
@@ -57,6 +57,12 @@ impl BackgroundOptions {
         self
     }
 
+    /// Leaves out the sync at the start. Operations that are pending already are sent all the same.
+    pub fn without_sync_at_start(mut self) -> Self {
+        self.at_start = false;
+        self
+    }
+
     /// Turns pokes off.
     pub fn without_realtime(mut self) -> Self {
         self.realtime = false;
@@ -84,8 +90,10 @@ enum Wake {
 impl SyncEngine {
     /// Keeps a scope in step from now on, until the handle is dropped or the engine stops.
     ///
-    /// Failures are retried with growing pauses, for ever; see [`SyncEngine::status`]. While no valid sign-in is
-    /// there, the pauses are the longest.
+    /// Writes are pushed after a short pause for further ones; changes of others are pulled at the interval, when
+    /// the remote pokes, and when the network returns. Failures are retried with growing pauses, for ever; see
+    /// [`SyncEngine::status`]. While no valid sign-in is there, or the device is believed to be offline, the pauses
+    /// are the longest. A pause that the remote asks for (`Retry-After`) is kept, also if the user goes on writing.
     ///
     /// # Errors
     /// `Stopped` if the engine was stopped.
@@ -124,6 +132,12 @@ struct Driver {
     pokes_open: bool,
     changes: BoxStream<'static, StoreChange>,
     connectivity: BoxStream<'static, bool>,
+    /// When the last sync with a pull ended, in monotonic time.
+    pulled_at: Duration,
+    /// The interval until the next one, with its jitter.
+    interval: Duration,
+    /// How many syncs in a row left something in the queue that was due.
+    overdue: u32,
 }
 
 impl Driver {
@@ -136,6 +150,8 @@ impl Driver {
     ) -> Self {
         let changes = inner.store.changes();
         let connectivity = inner.effects.connectivity.changes();
+        let pulled_at = inner.effects.clock.monotonic();
+        let interval = jittered(&inner, options.interval);
         Self {
             inner,
             scope,
@@ -145,45 +161,98 @@ impl Driver {
             pokes_open: true,
             changes,
             connectivity,
+            pulled_at,
+            interval,
+            overdue: 0,
         }
     }
 
     async fn run(mut self) {
-        if self.options.at_start && !self.synchronize(SyncRequest::BOTH).await {
-            return;
-        }
+        let at_start = self.options.at_start && self.is_online();
+        let mut request = at_start.then_some(SyncRequest::BOTH);
         loop {
-            let wait = self.time_to_next().await;
-            let request = match self.wake(wait).await {
-                Wake::End => return,
-                Wake::Written => {
-                    self.settle_down().await;
-                    SyncRequest::PUSH
-                }
-                Wake::Due | Wake::Online | Wake::Poked => SyncRequest::BOTH,
-            };
-            if self.inner.effects.connectivity.is_online() && !self.synchronize(request).await {
+            if let Some(request) = request
+                && !self.synchronize(request).await
+            {
                 return;
             }
+            let wait = self.time_to_next().await;
+            request = match self.wake(wait).await {
+                Wake::End => return,
+                // Tried although the device may be believed to be offline: that is only a hint.
+                Wake::Due => Some(SyncRequest::BOTH),
+                // Such a wake is not lost: the end of the pause is when the next sync is due.
+                _ if self.requested_pause().is_some() => None,
+                Wake::Online | Wake::Poked => Some(SyncRequest::BOTH),
+                Wake::Written => {
+                    if !self.settle_down().await {
+                        return;
+                    }
+                    self.is_online().then_some(SyncRequest::PUSH)
+                }
+            };
         }
+    }
+
+    fn is_online(&self) -> bool {
+        self.inner.effects.connectivity.is_online()
     }
 
     /// Synchronizes and waits for the end. Returns whether to go on.
     async fn synchronize(&mut self, request: SyncRequest) -> bool {
+        let pulls = request.pull;
         let ticket = Flights::request(&self.inner, &self.scope, request);
         tokio::select! {
-            () = end(&self.inner, &mut self.ended) => false,
+            () = end(&self.inner, &mut self.ended) => return false,
             // The outcome is in the status and in the stored state of the targets.
-            _ = ticket.wait() => true,
+            _ = ticket.wait() => {}
         }
+        if pulls {
+            self.pulled_at = self.inner.effects.clock.monotonic();
+            self.interval = jittered(&self.inner, self.options.interval);
+        }
+        true
+    }
+
+    /// What is left of a pause that the remote asked for.
+    fn requested_pause(&self) -> Option<Duration> {
+        let status = self.inner.status.borrow().scope(self.scope.key());
+        let (Activity::BackingOff { until }, Some(RetryClass::After(pause))) =
+            (status.activity, status.last_error.map(|error| error.retry()))
+        else {
+            return None;
+        };
+        // A wall clock that was set back must not make the pause longer than it was.
+        let left = until
+            .since(self.inner.now())
+            .min(pause.max(self.inner.options.retry_cap));
+        (!left.is_zero()).then_some(left)
+    }
+
+    fn needs_sign_in(&self) -> bool {
+        let status = self.inner.status.borrow().scope(self.scope.key());
+        status
+            .last_error
+            .is_some_and(|error| error.retry() == RetryClass::SignIn)
     }
 
     /// How long until something is due: the next interval, the end of the pause after a failure, or the next
     /// attempt of a single operation.
     async fn time_to_next(&mut self) -> Duration {
+        if let Some(pause) = self.requested_pause() {
+            return pause;
+        }
+        let clock = &self.inner.effects.clock;
+        let since_pull = clock.monotonic().saturating_sub(self.pulled_at);
+        let longest = self.inner.options.retry_cap;
+        if !self.is_online() {
+            return self.interval.max(longest).saturating_sub(since_pull);
+        }
+        let due = self.interval.saturating_sub(since_pull);
+        if self.needs_sign_in() {
+            return due.max(jittered(&self.inner, longest.min(self.options.interval)));
+        }
         let now = self.inner.now();
-        let interval = self.jittered(self.options.interval);
-        let mut due = now.plus(interval);
         let mut failed_until = Timestamp::EPOCH;
         for target in self.inner.targets(&self.scope) {
             if let Ok(state) = self.inner.store.load_target(&target).await {
@@ -191,24 +260,24 @@ impl Driver {
             }
         }
         if failed_until > now {
-            due = due.min(failed_until);
-        } else if let Ok(OpCounts {
-            next_due: Some(next), ..
-        }) = self.inner.store.count_ops(Some(&self.scope)).await
-        {
-            // Something queued is due by itself; a floor keeps what cannot be sent from being tried at once.
-            due = due.min(next.max(now.plus(self.options.debounce.max(Duration::from_millis(50)))));
+            return due.min(failed_until.since(now));
         }
-        let needs_sign_in = self.inner.status.borrow().scope(self.scope.key()).last_error;
-        if needs_sign_in.is_some_and(|error| error.retry() == RetryClass::SignIn) {
-            due = due.max(now.plus(self.jittered(self.inner.options.retry_cap.min(self.options.interval))));
+        match self.inner.store.count_ops(Some(&self.scope)).await {
+            Ok(OpCounts {
+                next_due: Some(next), ..
+            }) if next > now => {
+                self.overdue = 0;
+                due.min(next.since(now).max(self.options.debounce))
+            }
+            Ok(OpCounts {
+                next_due: Some(_), ..
+            }) => {
+                // The sync before could not send it, so the next ones hardly can.
+                self.overdue = self.overdue.saturating_add(1);
+                due.min(self.inner.pause_after(self.overdue).max(self.options.debounce))
+            }
+            _ => due,
         }
-        due.since(now)
-    }
-
-    fn jittered(&self, time: Duration) -> Duration {
-        let tenths = self.inner.effects.random.next_u64() % 201;
-        time.mul_f64(0.9 + tenths as f64 / 1_000.0)
     }
 
     async fn wake(&mut self, wait: Duration) -> Wake {
@@ -223,8 +292,12 @@ impl Driver {
                     Err(_) => self.pokes_open = false,
                 },
                 online = self.connectivity.next() => match online {
-                    Some(true) => return Wake::Online,
-                    Some(false) => self.inner.update_status(|status| status.online = false),
+                    Some(online) => {
+                        self.inner.update_status(|status| status.online = online);
+                        if online {
+                            return Wake::Online;
+                        }
+                    }
                     None => self.connectivity = stream::pending().boxed(),
                 },
                 change = self.changes.next() => match change {
@@ -238,11 +311,21 @@ impl Driver {
         }
     }
 
-    /// Waits for further writes, and takes notice of those that came.
-    async fn settle_down(&mut self) {
-        self.inner.effects.timer.sleep(self.options.debounce).await;
+    /// Waits for further writes, and takes notice of those that came. Returns whether to go on.
+    async fn settle_down(&mut self) -> bool {
+        tokio::select! {
+            () = end(&self.inner, &mut self.ended) => return false,
+            () = self.inner.effects.timer.sleep(self.options.debounce) => {}
+        }
         while let Some(Some(_)) = self.changes.next().now_or_never() {}
+        true
     }
+}
+
+/// About `time`, give or take a tenth.
+fn jittered(inner: &Inner, time: Duration) -> Duration {
+    let share = inner.effects.random.next_u64() % 201;
+    time.mul_f64(0.9 + share as f64 / 1_000.0)
 }
 
 /// Keeps a subscription to the remote's pokes, and counts them.
@@ -252,7 +335,8 @@ async fn listen(
     mut ended: watch::Receiver<()>,
     pokes: watch::Sender<u64>,
 ) {
-    let mut failures = 0;
+    let mut failures: u32 = 0;
+    let mut pause = Duration::ZERO;
     loop {
         let remote = Arc::clone(&inner.remote);
         let deadline = inner.options.call_deadline;
@@ -260,6 +344,7 @@ async fn listen(
             () = end(inner, &mut ended) => return,
             subscribed = inner.effects.within(deadline, remote.subscribe(scope)) => subscribed,
         };
+        let began = inner.effects.clock.monotonic();
         if let Some(Ok(mut stream)) = subscribed {
             loop {
                 let poke = tokio::select! {
@@ -268,16 +353,19 @@ async fn listen(
                 };
                 match poke {
                     // Whatever happened before the subscription stood must be pulled.
-                    Some(Poke::Subscribed | Poke::Changed(_)) => {
-                        failures = 0;
-                        pokes.send_modify(|count| *count += 1);
-                    }
+                    Some(Poke::Subscribed | Poke::Changed(_)) => pokes.send_modify(|count| *count += 1),
                     None => break,
                 }
             }
         }
-        failures += 1;
-        let pause = inner.pause_after(failures);
+        let stood = inner.effects.clock.monotonic().saturating_sub(began);
+        // One that stood for long is not a failure; one that ends at once must not be made again at once.
+        failures = if stood > Duration::ZERO && stood >= pause * 10 {
+            1
+        } else {
+            failures.saturating_add(1)
+        };
+        pause = inner.pause_after(failures);
         tokio::select! {
             () = end(inner, &mut ended) => return,
             () = inner.effects.timer.sleep(pause) => {}

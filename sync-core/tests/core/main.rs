@@ -1,5 +1,7 @@
 //! Integration tests of sync-core.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, helpers included")]
+
 #[cfg(feature = "derive")]
 mod derive;
 #[cfg(feature = "derive")]
