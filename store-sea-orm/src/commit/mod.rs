@@ -69,27 +69,15 @@ impl Batch {
 pub(crate) async fn commit(store: Arc<Shared>, changes: ChangeSet) -> Result<CommitOutcome> {
     let transaction = store.database.begin_write().await?;
     match prepare(&store, &transaction, &changes).await {
-        Ok(Prepared::Ready {
-            fresh,
-            before,
-            notices,
-        }) => {
-            let after = transaction.advance_counter(before).await;
-            let transaction = match after {
-                Ok(_) => transaction,
-                Err(error) => {
-                    transaction.rollback().await;
-                    return Err(error);
-                }
-            };
+        Ok(Prepared::Ready(done)) => {
             transaction.commit().await?;
-            for (target, number) in fresh {
+            for (target, number) in done.fresh {
                 store.targets.remember(&target, number);
             }
-            if store.notifier.observe(before, after?) {
+            if store.notifier.observe(done.counter_before, done.counter_after) {
                 store.notifier.send([StoreChange::Anything]);
             }
-            store.notifier.send(notices);
+            store.notifier.send(done.notices);
             Ok(CommitOutcome::Committed)
         }
         Ok(Prepared::Stale(keys)) => {
@@ -105,12 +93,17 @@ pub(crate) async fn commit(store: Arc<Shared>, changes: ChangeSet) -> Result<Com
 
 enum Prepared {
     /// Everything is written and can be committed.
-    Ready {
-        fresh: Vec<(Target, i64)>,
-        before: i64,
-        notices: Vec<StoreChange>,
-    },
+    Ready(Done),
     Stale(Vec<RecordKey>),
+}
+
+/// What is to be done and told once the commit has succeeded.
+struct Done {
+    /// Targets that got their numbers in this transaction.
+    fresh: Vec<(Target, i64)>,
+    counter_before: i64,
+    counter_after: i64,
+    notices: Vec<StoreChange>,
 }
 
 async fn prepare(store: &Shared, transaction: &Transaction, changes: &ChangeSet) -> Result<Prepared> {
@@ -125,12 +118,12 @@ async fn prepare(store: &Shared, transaction: &Transaction, changes: &ChangeSet)
     ops::write(&mut batch, &numbers, changes)?;
     rest::write(&mut batch, &numbers, changes)?;
     transaction.run_all(batch.statements).await?;
-    let notices = notices(&numbers, changes, &found.same)?;
-    Ok(Prepared::Ready {
+    Ok(Prepared::Ready(Done {
         fresh,
-        before: found.counter,
-        notices,
-    })
+        counter_before: found.counter,
+        counter_after: transaction.advance_counter(found.counter).await?,
+        notices: notices(&numbers, changes, &found.same)?,
+    }))
 }
 
 fn targets_of(changes: &ChangeSet) -> BTreeSet<&Target> {

@@ -1,8 +1,6 @@
 //! Target states, conflicts, quarantine, settings and the clock.
 
-use sync_core::{
-    ChangeSet, ConflictRecord, Incomplete, Pass, QuarantinedRow, Result, Stamp, SyncPoint, TargetState,
-};
+use sync_core::{ChangeSet, ConflictRecord, QuarantinedRow, Result, Stamp, SyncPoint, TargetState};
 
 use super::{Batch, CHUNK, Numbers};
 use crate::{
@@ -48,18 +46,12 @@ fn write_target(batch: &mut Batch, number: i64, state: &TargetState) -> Result<(
             "sync_point",
             state.sync_point.as_ref().map(SyncPoint::as_str).into(),
         ),
-        (
-            "incomplete",
-            state
-                .incomplete
-                .map(|why: Incomplete| incomplete_name(why))
-                .into(),
-        ),
+        ("incomplete", state.incomplete.map(incomplete_name).into()),
         ("as_of", state.as_of.into()),
         ("pulled_at", state.pulled_at.into()),
         ("swept_at", state.swept_at.into()),
         ("generation", counter("generation", state.generation)?.into()),
-        ("pass", state.pass.map(|pass: Pass| pass_name(pass)).into()),
+        ("pass", state.pass.map(pass_name).into()),
         ("failures", state.failures.into()),
         ("next_attempt_at", state.next_attempt_at.into()),
     ];
