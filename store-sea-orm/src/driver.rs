@@ -3,15 +3,15 @@
 //! Everything else speaks [`Sql`] and [`Row`], so another driver needs changes here only.
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, IsolationLevel, QueryResult,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, TryGetable, Value,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, IsolationLevel, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait, Value,
 };
-use sync_core::{OpId, Result, SyncError, Timestamp};
-use uuid::Uuid;
+use sync_core::Result;
 
 use crate::{
     dialect::Dialect,
     error::{corrupt, from_db},
+    row::Row,
     sql::{Param, Sql},
 };
 
@@ -24,13 +24,6 @@ pub(crate) struct Database {
     pub(crate) dialect: Dialect,
     pub(crate) writer: DatabaseConnection,
     pub(crate) readers: DatabaseConnection,
-}
-
-/// One row of an answer; columns are read by position.
-#[derive(Debug)]
-pub(crate) struct Row {
-    inner: QueryResult,
-    dialect: Dialect,
 }
 
 /// Anything statements can be run on.
@@ -75,13 +68,7 @@ impl<C: ConnectionTrait> Run for Connection<'_, C> {
     async fn rows(&self, sql: Sql) -> Result<Vec<Row>> {
         let rows = self.inner.query_all_raw(statement(self.dialect, sql)).await;
         let rows = rows.map_err(|error| from_db(&error, self.dialect))?;
-        Ok(rows
-            .into_iter()
-            .map(|inner| Row {
-                inner,
-                dialect: self.dialect,
-            })
-            .collect())
+        Ok(rows.into_iter().map(|row| Row::new(row, self.dialect)).collect())
     }
 
     async fn run(&self, sql: Sql) -> Result<u64> {
@@ -317,115 +304,6 @@ impl Transaction {
             }
         }
     }
-}
-
-impl Row {
-    fn get<T: TryGetable>(&self, column: usize) -> Result<T> {
-        self.inner
-            .try_get_by_index(column)
-            .map_err(|error| corrupt(format!("column {column} cannot be read: {error}")))
-    }
-
-    pub(crate) fn int(&self, column: usize) -> Result<i64> {
-        self.get(column)
-    }
-
-    pub(crate) fn opt_int(&self, column: usize) -> Result<Option<i64>> {
-        self.get(column)
-    }
-
-    /// A number that is never negative.
-    pub(crate) fn count(&self, column: usize) -> Result<u64> {
-        let value = self.int(column)?;
-        u64::try_from(value).map_err(|_| corrupt(format!("column {column} holds {value}, which is negative")))
-    }
-
-    pub(crate) fn small_count(&self, column: usize) -> Result<u32> {
-        let value = self.int(column)?;
-        u32::try_from(value)
-            .map_err(|_| corrupt(format!("column {column} holds {value}, which is out of range")))
-    }
-
-    pub(crate) fn time(&self, column: usize) -> Result<Timestamp> {
-        self.int(column).map(Timestamp::from_micros)
-    }
-
-    pub(crate) fn opt_time(&self, column: usize) -> Result<Option<Timestamp>> {
-        Ok(self.opt_int(column)?.map(Timestamp::from_micros))
-    }
-
-    pub(crate) fn flag(&self, column: usize) -> Result<bool> {
-        Ok(self.int(column)? != 0)
-    }
-
-    pub(crate) fn text(&self, column: usize) -> Result<String> {
-        self.opt_text(column)?
-            .ok_or_else(|| corrupt(format!("column {column} is null")))
-    }
-
-    pub(crate) fn opt_text(&self, column: usize) -> Result<Option<String>> {
-        // MySQL columns are binary, so that they compare by bytes.
-        if self.dialect == Dialect::MySql {
-            return match self.opt_bytes(column)? {
-                Some(bytes) => String::from_utf8(bytes)
-                    .map(Some)
-                    .map_err(|_| corrupt(format!("column {column} is not UTF-8"))),
-                None => Ok(None),
-            };
-        }
-        self.get(column)
-    }
-
-    pub(crate) fn opt_bytes(&self, column: usize) -> Result<Option<Vec<u8>>> {
-        self.get(column)
-    }
-
-    pub(crate) fn opt_uuid(&self, column: usize) -> Result<Option<Uuid>> {
-        match self.opt_bytes(column)? {
-            Some(bytes) => Uuid::from_slice(&bytes)
-                .map(Some)
-                .map_err(|error| corrupt(format!("column {column} is not a UUID: {error}"))),
-            None => Ok(None),
-        }
-    }
-
-    pub(crate) fn op_id(&self, column: usize) -> Result<OpId> {
-        let uuid = self
-            .opt_uuid(column)?
-            .ok_or_else(|| corrupt(format!("column {column} is null")))?;
-        Ok(OpId::from_uuid(uuid))
-    }
-
-    /// A value kept as JSON.
-    pub(crate) fn opt_json<T: serde::de::DeserializeOwned>(&self, column: usize) -> Result<Option<T>> {
-        match self.opt_text(column)? {
-            Some(text) => serde_json::from_str(&text)
-                .map(Some)
-                .map_err(|error| corrupt(format!("column {column} is not what was stored: {error}"))),
-            None => Ok(None),
-        }
-    }
-
-    /// A text with a fixed set of meanings.
-    pub(crate) fn parse<T>(&self, column: usize, read: impl Fn(&str) -> Option<T>) -> Result<T> {
-        let text = self.text(column)?;
-        read(&text).ok_or_else(|| {
-            corrupt(format!(
-                "column {column} holds {text:?}, which means nothing here"
-            ))
-        })
-    }
-}
-
-/// A counter as the database keeps it.
-pub(crate) fn counter(field: &str, value: u64) -> Result<i64> {
-    i64::try_from(value)
-        .map_err(|_| SyncError::invalid(field, format!("{value} is larger than a store can count")))
-}
-
-/// A value as JSON text.
-pub(crate) fn json<T: serde::Serialize>(field: &str, value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| SyncError::invalid(field, error.to_string()))
 }
 
 #[cfg(test)]

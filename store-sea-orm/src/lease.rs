@@ -6,7 +6,8 @@ use sync_core::{Fence, LeaseAnswer, Result, Timestamp};
 use uuid::Uuid;
 
 use crate::{
-    driver::{Run, Transaction, counter},
+    driver::{Run, Transaction},
+    row::counter,
     sql::{Param, Sql},
     store::Shared,
 };

@@ -64,6 +64,7 @@ mod open;
 mod options;
 mod query_sql;
 mod read;
+mod row;
 mod rows;
 mod schema;
 mod sql;

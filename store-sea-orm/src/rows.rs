@@ -6,8 +6,8 @@ use sync_core::{
 };
 
 use crate::{
-    driver::{Row, counter, json},
     error::corrupt,
+    row::{Row, counter, json},
     sql::{Param, Sql},
 };
 

@@ -7,11 +7,7 @@ use std::{
 
 use sync_core::{CollectionName, Result, ScopeKey, SyncError, Target};
 
-use crate::{
-    driver::{Row, Run},
-    error::corrupt,
-    sql::Sql,
-};
+use crate::{driver::Run, error::corrupt, row::Row, sql::Sql};
 
 /// The numbers of targets that are known to be committed. They never change, so the cache never goes stale.
 #[derive(Debug, Default)]

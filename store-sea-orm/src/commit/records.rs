@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sync_core::{ChangeSet, ConfirmedPage, Payload, RecordWrite, RemoteState, Result, SyncError, Timestamp};
 
 use super::{Batch, CHUNK, Numbers};
-use crate::{driver::counter, query_sql::is_regular, rows::BaseColumns, sql::Param};
+use crate::{query_sql::is_regular, row::counter, rows::BaseColumns, sql::Param};
 
 /// The columns an upsert writes besides the key and the revision.
 const CONTENT: [&str; 10] = [

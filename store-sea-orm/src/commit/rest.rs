@@ -5,8 +5,8 @@ use sync_core::{ChangeSet, ConflictRecord, QuarantinedRow, Result, Stamp, SyncPo
 use super::{Batch, CHUNK, Numbers};
 use crate::{
     dialect::Dialect,
-    driver::{counter, json},
     read::targets::{incomplete_name, pass_name},
+    row::{counter, json},
     sql::{Param, Sql},
 };
 

@@ -16,12 +16,7 @@ use sync_core::{
 
 pub(crate) use self::regular::is_regular;
 use crate::{
-    dialect::Dialect,
-    driver::{Row, Run},
-    read::records::HAS_OPS,
-    rows::read_id,
-    sql::Sql,
-    store::Shared,
+    dialect::Dialect, driver::Run, read::records::HAS_OPS, row::Row, rows::read_id, sql::Sql, store::Shared,
 };
 
 /// What is asked of one target.

@@ -4,7 +4,8 @@ use sync_core::{OpCounts, OpQuery, PendingOp, Result, SyncScope};
 
 use crate::{
     dialect::Dialect,
-    driver::{Run, counter},
+    driver::Run,
+    row::counter,
     rows::{OP_SELECT, op_state_kind, read_op},
     sql::{Conditions, Sql},
     store::Shared,

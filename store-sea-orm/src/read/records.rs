@@ -6,7 +6,8 @@ use sync_core::{Payload, RecordId, RecordKey, RecordState, RecordSummary, Result
 
 use super::CHUNK;
 use crate::{
-    driver::{Row, Run},
+    driver::Run,
+    row::Row,
     rows::{BASE_SELECT, LIVE, OP_SELECT, read_base, read_id, read_op, read_version},
     sql::{Param, Sql},
     store::Shared,

@@ -4,7 +4,8 @@ use sync_core::{EvictionCandidate, EvictionQuery, RecordId, RecordKey, Result, T
 
 use crate::{
     dialect::Dialect,
-    driver::{Run, counter},
+    driver::Run,
+    row::counter,
     rows::{DELETED, LIVE, read_id},
     sql::Sql,
     store::Shared,

@@ -2,12 +2,7 @@
 
 use sync_core::{Incomplete, Pass, Result, Stamp, SyncPoint, Target, TargetState};
 
-use crate::{
-    driver::{Row, Run},
-    error::corrupt,
-    sql::Sql,
-    targets::read_target,
-};
+use crate::{driver::Run, error::corrupt, row::Row, sql::Sql, targets::read_target};
 
 pub(crate) async fn load<R: Run>(run: &R, target: &Target) -> Result<TargetState> {
     let mut sql = Sql::new(
