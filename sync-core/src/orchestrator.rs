@@ -6,7 +6,8 @@ use futures::stream::{BoxStream, StreamExt};
 
 use crate::{
     engine::{
-        BackgroundOptions, BackgroundSync, Explanation, RawAnswer, SyncEngine, SyncReport, Write, Written,
+        BackgroundOptions, BackgroundSync, CHANGED_MEANWHILE, Explanation, RawAnswer, SyncEngine, SyncReport,
+        Write, Written,
     },
     error::{ErrorKind, Result, SyncError},
     id::{IdText, RecordId, RecordKey},
@@ -18,6 +19,9 @@ use crate::{
     scope::{CollectionName, SyncScope, Target},
     store::LocalStore,
 };
+
+/// How often records are selected anew because they changed before they were written.
+const MAX_ROUNDS: u32 = 64;
 
 /// Reads, writes and synchronizes records of one type: the engine's typed face.
 ///
@@ -144,9 +148,7 @@ impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
         filter: Filter,
         change: impl Fn(&mut T),
     ) -> Result<u64> {
-        let selected = self.select(scope, filter).await?;
-        let mut writes = Vec::with_capacity(selected.len());
-        for mut record in selected {
+        self.write_where(scope, filter, |mut record| {
             let id = record.id();
             change(&mut record);
             if record.id() != id {
@@ -155,11 +157,9 @@ impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
                     format!("{id:?} was changed; an id stays for life"),
                 ));
             }
-            writes.push(Write::update(scope, &record)?);
-        }
-        let count = writes.len() as u64;
-        self.engine.write_batch(writes).await?;
-        Ok(count)
+            Write::update(scope, &record)
+        })
+        .await
     }
 
     /// Deletes every record that the filter selects, in one transaction, and queues the deletes. Returns how
@@ -171,24 +171,40 @@ impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
     /// # Cancel safety
     /// As [`Self::update_where`].
     pub async fn delete_where(&self, scope: &SyncScope, filter: Filter) -> Result<u64> {
-        let selected = self.select(scope, filter).await?;
-        let writes: Result<Vec<_>> = selected
-            .iter()
-            .map(|record| Write::delete::<T>(scope, &record.id()))
-            .collect();
-        let writes = writes?;
-        let count = writes.len() as u64;
-        self.engine.write_batch(writes).await?;
-        Ok(count)
+        self.write_where(scope, filter, |record| Write::delete::<T>(scope, &record.id()))
+            .await
     }
 
-    async fn select(&self, scope: &SyncScope, filter: Filter) -> Result<Vec<T>> {
+    /// Writes what `to_write` makes of the selected records, if none of them changed between the selection and
+    /// the commit; else selects anew.
+    async fn write_where(
+        &self,
+        scope: &SyncScope,
+        filter: Filter,
+        to_write: impl Fn(T) -> Result<Write>,
+    ) -> Result<u64> {
         let spec = QuerySpec::new().filter(filter);
-        let answer = self.read_with(scope, &spec, CachePolicy::OfflineOnly).await?;
-        match answer.undecodable.into_iter().next() {
-            Some(undecodable) => Err(undecodable.error.with_operation("select")),
-            None => Ok(answer.items),
+        let options = ReadOptions::from(CachePolicy::OfflineOnly);
+        for _ in 0..MAX_ROUNDS {
+            let selected = self.engine.query(&self.target(scope), &spec, &options).await?;
+            if let Some((_, error)) = selected.undecodable.into_iter().next() {
+                return Err(error.with_operation("select"));
+            }
+            let mut writes = Vec::with_capacity(selected.records.len());
+            for record in selected.records {
+                let decoded = record.payload.decode::<T>();
+                let decoded = decoded.map_err(|error| error.with_operation("select"))?;
+                writes.push(to_write(decoded)?.if_still(record.payload));
+            }
+            let count = writes.len() as u64;
+            match self.engine.write_batch(writes).await {
+                Ok(_) => return Ok(count),
+                Err(error) if error.code() == Some(CHANGED_MEANWHILE) => {}
+                Err(error) => return Err(error),
+            }
         }
+        let message = format!("the selected records changed {MAX_ROUNDS} times meanwhile; try again");
+        Err(SyncError::new(ErrorKind::Busy, message).with_operation("write"))
     }
 
     // --- reading ---

@@ -1,15 +1,14 @@
 //! How much the local store keeps: size, age, clearing. Never touches a record with pending operations.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Inner, SyncEngine, SyncEvent, lease::Lease};
+use super::{Activity, Inner, SyncEngine, SyncEvent, lease::Lease};
 use crate::{
     change_set::{ChangeSet, CommitOutcome},
     error::{ErrorKind, Result, SyncError},
     id::RecordKey,
-    machine::{Transition, discard},
     operation::PendingOp,
     scope::{SyncScope, Target},
     store::{EvictionQuery, Incomplete, OpQuery, TargetState},
@@ -175,10 +174,23 @@ impl SyncEngine {
 
 impl Inner {
     async fn clear(&self, scope: &SyncScope, discard_pending: bool) -> Result<Cleared> {
-        let lease = Lease::acquire(self, scope).await?;
+        let lease = self.lease_for_limits(scope).await?;
         let result = self.clear_leased(scope, discard_pending, &lease).await;
         lease.release(self).await;
         result.map_err(|error| error.with_operation("clear").with_scope(scope))
+    }
+
+    /// The lease of a scope, with the status as it was before the wait for it.
+    async fn lease_for_limits(&self, scope: &SyncScope) -> Result<Lease> {
+        let lease = Lease::acquire(self, scope).await;
+        self.update_status(|status| {
+            if let Some(status) = status.scopes.get_mut(scope.key())
+                && matches!(status.activity, Activity::WaitingForLease)
+            {
+                status.activity = Activity::Idle;
+            }
+        });
+        lease
     }
 
     async fn clear_leased(&self, scope: &SyncScope, discard_pending: bool, lease: &Lease) -> Result<Cleared> {
@@ -187,22 +199,17 @@ impl Inner {
             scope: Some(scope.clone()),
             ..OpQuery::default()
         };
-        let count = self.store.count_ops(Some(scope)).await?.total();
-        if count > 0 && !discard_pending {
+        let ops = self.store.load_ops(&pending).await?;
+        if !ops.is_empty() && !discard_pending {
             let message = format!(
-                "{count} operations are pending; synchronize or export them first, or discard them explicitly"
+                "{} operations are pending; synchronize or export them first, or discard them explicitly",
+                ops.len()
             );
             return Err(SyncError::new(ErrorKind::PendingOps, message));
         }
-        let mut keys: Vec<RecordKey> = self
-            .store
-            .load_ops(&pending)
-            .await?
-            .into_iter()
-            .map(|op| op.key)
-            .collect();
-        keys.sort();
-        keys.dedup();
+        // Exactly the records that were looked at: what is written from now on stays.
+        let keys: BTreeSet<RecordKey> = ops.into_iter().map(|op| op.key).collect();
+        let keys: Vec<RecordKey> = keys.into_iter().collect();
         for chunk in keys.chunks(CHUNK as usize) {
             loop {
                 let states = self.store.load_records(chunk).await?;
@@ -211,13 +218,12 @@ impl Inner {
                     ..ChangeSet::at(self.now())
                 };
                 for state in &states {
-                    Transition::new(state.clone(), discard(state)).add_to(&mut changes);
+                    self.give_up(state, &mut changes).await?;
                 }
                 if self.store.commit(changes).await? == CommitOutcome::Committed {
-                    for state in states {
-                        self.close_conflicts(&state).await?;
-                        cleared.discarded.extend(state.ops);
-                    }
+                    cleared
+                        .discarded
+                        .extend(states.into_iter().flat_map(|state| state.ops));
                     break;
                 }
             }
@@ -232,6 +238,8 @@ impl Inner {
         // First the mark that the collection is not complete: a crash in between must not hide what is missing.
         let state = TargetState {
             incomplete: Some(Incomplete::Cleared),
+            // Marks of records written meanwhile must not be ahead of it.
+            generation: self.store.load_target(target).await?.generation,
             ..TargetState::new(target.clone())
         };
         let changes = ChangeSet {
@@ -309,7 +317,7 @@ impl Inner {
         removals: Vec<RecordKey>,
         tombstones: bool,
     ) -> Result<CommitOutcome> {
-        let lease = Lease::acquire(self, &target.scope).await?;
+        let lease = self.lease_for_limits(&target.scope).await?;
         let mut changes = ChangeSet {
             fence: Some(lease.fence()),
             removals,

@@ -62,6 +62,7 @@ pub use reads::RawAnswer;
 pub use report::SyncReport;
 pub(crate) use report::SyncRequest;
 pub use status::{Activity, ScopeStatus, SyncStatus};
+pub(crate) use writes::CHANGED_MEANWHILE;
 pub use writes::{Write, Written};
 
 use flights::{Flights, Ticket};

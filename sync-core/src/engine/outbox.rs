@@ -8,13 +8,14 @@ use crate::{
     conflict_record::Settlement,
     error::{ErrorKind, Result, SyncError},
     id::{OpId, RecordId, RecordKey},
-    machine::{Transition, discard, with_fields},
+    machine::{Transition, discard, upgrade_payload, with_fields},
     operation::{ChangedFields, OpKind, OpState, PendingOp},
     payload::Payload,
     record_state::RecordState,
     scope::{CollectionName, SyncScope, Target},
     stamp::Stamp,
     store::{ConflictQuery, LocalStoreExt, OpCounts, OpQuery},
+    time::Timestamp,
 };
 
 const MAX_ROUNDS: u32 = 64;
@@ -94,31 +95,17 @@ impl SyncEngine {
     /// # Errors
     /// `NotFound` if there is no such operation; the store's.
     pub async fn retry_op(&self, op_id: OpId) -> Result<()> {
-        let now = self.inner.now();
-        self.inner
-            .change_by_op(op_id, |state| {
-                let mut after = state.clone();
-                for op in after.ops.iter_mut().filter(|op| op.op_id == op_id) {
-                    if !matches!(op.state, OpState::InDoubt | OpState::Deferred) {
-                        op.state = OpState::Queued;
-                    }
-                    op.next_attempt_at = now;
-                }
-                after
-            })
-            .await
-            .map(drop)
+        self.inner.change_by_op(op_id, OpEdit::SendAgain).await.map(drop)
     }
 
     /// Gives up all pending writes of the record that the operation belongs to. The last confirmed state
-    /// returns; what was given up is the answer, and in the conflict history. An operation whose answer is
-    /// outstanding may have taken effect all the same; the next pull tells.
+    /// returns; what was given up is the answer, and a conflict that waited for the user is settled as discarded.
+    /// An operation whose answer is outstanding may have taken effect all the same; the next pull tells.
     ///
     /// # Errors
-    /// `NotFound` if there is no such operation; the store's.
+    /// `NotFound` if there is no such operation; the store's. Nothing was changed then.
     pub async fn discard_op(&self, op_id: OpId) -> Result<Vec<PendingOp>> {
-        let before = self.inner.change_by_op(op_id, discard).await?;
-        self.inner.close_conflicts(&before).await?;
+        let before = self.inner.change_by_op(op_id, OpEdit::GiveUp).await?;
         Ok(before.ops)
     }
 
@@ -153,10 +140,15 @@ impl SyncEngine {
 
     /// Writes exported operations again, as new writes of this device: a create of a record that is there
     /// becomes an update, an update of one that is not becomes a create, and a delete of one that is not is left
-    /// out. Lines that cannot be used are reported; the others are imported.
+    /// out. Payloads of an older schema version are upgraded. Lines that cannot be used are reported; the others
+    /// are imported.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's; `Stopped`. What came before the line that met it is imported, and may be imported again: the
+    /// same write a second time changes nothing.
+    ///
+    /// # Cancel safety
+    /// Each line is imported as a whole or not at all.
     pub async fn import_ops(&self, lines: &str) -> Result<Imported> {
         let mut imported = Imported::default();
         for (number, line) in lines
@@ -166,10 +158,8 @@ impl SyncEngine {
         {
             match self.import_line(line).await {
                 Ok(written) => imported.written.push(written),
-                Err(error) if error.kind() == ErrorKind::Busy || error.kind() == ErrorKind::Full => {
-                    return Err(error);
-                }
-                Err(error) => imported.left_out.push((number + 1, error)),
+                Err(error) if is_about_the_line(error.kind()) => imported.left_out.push((number + 1, error)),
+                Err(error) => return Err(error.with_operation("import")),
             }
         }
         Ok(imported)
@@ -178,19 +168,46 @@ impl SyncEngine {
     async fn import_line(&self, line: &str) -> Result<Written> {
         let op: ExportedOp =
             serde_json::from_str(line).map_err(|error| SyncError::malformed("line", error))?;
+        let schema = &self.inner.registered(&op.collection)?.schema;
+        if op.schema_version > schema.schema_version {
+            let message = format!(
+                "it has schema version {}, this app knows {}",
+                op.schema_version, schema.schema_version
+            );
+            return Err(SyncError::new(ErrorKind::NewerSchema, message).with_field("schema_version"));
+        }
+        let is_older = op.schema_version < schema.schema_version;
+        let payload = op.payload.as_ref();
+        let payload = payload
+            .map(|payload| upgrade_payload(schema, payload, op.schema_version))
+            .transpose()?;
+        // Renamed fields would be missed by a list of the old names.
+        let changed = if is_older { ChangedFields::All } else { op.changed };
         let key = RecordKey::new(Target::new(op.collection, op.scope), op.id);
         let there = self.inner.store.load_record(&key).await?.view;
-        let write = match (op.kind, op.payload, there) {
+        let write = match (op.kind, payload, there) {
             (OpKind::Delete, _, _) => Write::delete_raw(key),
             (_, None, _) => return Err(SyncError::invalid("payload", "only a delete has none")),
             (_, Some(payload), None) => Write::create_raw(key, payload),
             (OpKind::Create, Some(payload), Some(_)) => Write::update_raw(key, payload),
             (OpKind::Update, Some(payload), Some(there)) => {
-                Write::update_raw(key, only_changed(&there, &payload, &op.changed)?)
+                Write::update_raw(key, only_changed(&there, &payload, &changed)?)
             }
         };
         self.write(write).await
     }
+}
+
+/// Whether an error concerns one line of an import alone, and not the store as a whole.
+fn is_about_the_line(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Malformed
+            | ErrorKind::Invalid
+            | ErrorKind::NotFound
+            | ErrorKind::NewerSchema
+            | ErrorKind::Configuration
+    )
 }
 
 /// The record with the fields that an operation changes.
@@ -218,18 +235,19 @@ impl Inner {
     }
 
     /// Changes the record that an operation belongs to. Returns it as it was before.
-    async fn change_by_op(
-        &self,
-        op_id: OpId,
-        change: impl Fn(&RecordState) -> RecordState,
-    ) -> Result<RecordState> {
+    async fn change_by_op(&self, op_id: OpId, edit: OpEdit) -> Result<RecordState> {
         self.check_running()?;
         for _ in 0..MAX_ROUNDS {
             let key = self.load_op(op_id).await?.key;
             let state = self.store.load_record(&key).await?;
-            let after = change(&state);
             let mut changes = ChangeSet::at(self.now());
-            Transition::new(state.clone(), after).add_to(&mut changes);
+            match edit {
+                OpEdit::SendAgain => {
+                    Transition::new(state.clone(), sent_again(&state, op_id, self.now()))
+                        .add_to(&mut changes);
+                }
+                OpEdit::GiveUp => self.give_up(&state, &mut changes).await?,
+            }
             if self.store.commit(changes).await? == CommitOutcome::Committed {
                 return Ok(state);
             }
@@ -240,25 +258,38 @@ impl Inner {
         ))
     }
 
-    /// Settles what is open of a record whose operations were given up.
-    pub(crate) async fn close_conflicts(&self, before: &RecordState) -> Result<()> {
+    /// Adds to a change set that the operations of a record are given up, and what is open about it is settled.
+    pub(crate) async fn give_up(&self, state: &RecordState, changes: &mut ChangeSet) -> Result<()> {
+        Transition::new(state.clone(), discard(state)).add_to(changes);
         let query = ConflictQuery {
-            key: Some(before.key.clone()),
+            key: Some(state.key.clone()),
             open: Some(true),
             ..ConflictQuery::default()
         };
-        let mut conflicts = self.store.load_conflicts(&query).await?;
-        if conflicts.is_empty() {
-            return Ok(());
-        }
-        for conflict in &mut conflicts {
+        for mut conflict in self.store.load_conflicts(&query).await? {
             conflict.settlement = Some(Settlement::Discarded);
             conflict.settled_at = Some(self.now());
+            changes.conflicts.push(conflict);
         }
-        let changes = ChangeSet {
-            conflicts,
-            ..ChangeSet::at(self.now())
-        };
-        self.store.commit(changes).await.map(drop)
+        Ok(())
     }
+}
+
+/// What is to be done with an operation.
+#[derive(Clone, Copy, Debug)]
+enum OpEdit {
+    SendAgain,
+    GiveUp,
+}
+
+/// The record with one of its operations due now.
+fn sent_again(state: &RecordState, op_id: OpId, now: Timestamp) -> RecordState {
+    let mut after = state.clone();
+    for op in after.ops.iter_mut().filter(|op| op.op_id == op_id) {
+        if !matches!(op.state, OpState::InDoubt | OpState::Deferred) {
+            op.state = OpState::Queued;
+        }
+        op.next_attempt_at = now;
+    }
+    after
 }

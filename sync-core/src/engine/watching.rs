@@ -1,9 +1,20 @@
 //! Live queries: a new answer whenever it differs from the last.
 
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::{
+    future::FutureExt,
+    stream::{self, BoxStream, StreamExt},
+};
 
 use super::{RawAnswer, SyncEngine};
-use crate::{error::Result, policy::ReadOptions, query::QuerySpec, scope::Target, store::StoreChange};
+use crate::{
+    error::Result,
+    id::RecordId,
+    policy::{CachePolicy, ReadOptions},
+    query::QuerySpec,
+    record_state::LocalRecord,
+    scope::Target,
+    store::StoreChange,
+};
 
 /// What a live query keeps between answers.
 struct Watching {
@@ -11,15 +22,35 @@ struct Watching {
     target: Target,
     spec: QuerySpec,
     changes: BoxStream<'static, StoreChange>,
-    /// `None` before the first answer.
-    last: Option<Vec<crate::LocalRecord>>,
+    /// Whether the first answer was given.
+    begun: bool,
+    /// The last answer; `None` after one that failed.
+    last: Option<Seen>,
+}
+
+/// What of an answer makes another one news.
+#[derive(PartialEq)]
+struct Seen {
+    records: Vec<LocalRecord>,
+    undecodable: Vec<RecordId>,
+}
+
+impl Seen {
+    fn of(answer: &RawAnswer) -> Self {
+        Self {
+            records: answer.records.clone(),
+            undecodable: answer.undecodable.iter().map(|(id, _)| id.clone()).collect(),
+        }
+    }
 }
 
 impl SyncEngine {
-    /// The answer to a query now, and a new one whenever the store's answer changes. Makes no requests by
-    /// itself: combine it with the background driver, or with reads.
+    /// The answer to a query now, and a new one whenever the store's answer changes: its records, their order,
+    /// or which of them carry pending writes. Makes no requests by itself: combine it with the background driver,
+    /// or with reads.
     ///
-    /// The stream ends when the engine stops. An answer that fails is an item, and the stream goes on.
+    /// Changes that come faster than the stream is read are answered together, by the latest state. The stream
+    /// ends when the engine stops or the store is closed. An answer that fails is an item, and the stream goes on.
     pub fn watch(&self, target: &Target, spec: &QuerySpec) -> BoxStream<'static, Result<RawAnswer>> {
         let watching = Watching {
             engine: self.clone(),
@@ -27,6 +58,7 @@ impl SyncEngine {
             spec: spec.clone(),
             // Subscribed before the first query, so that no change falls between the two.
             changes: self.inner.store.changes(),
+            begun: false,
             last: None,
         };
         stream::unfold(watching, |mut watching| async move {
@@ -40,18 +72,21 @@ impl SyncEngine {
 impl Watching {
     async fn next(&mut self) -> Option<Result<RawAnswer>> {
         loop {
-            if self.last.is_some() {
+            if std::mem::replace(&mut self.begun, true) {
                 self.changed().await?;
             }
-            let options = ReadOptions::from(crate::CachePolicy::OfflineOnly);
+            let options = ReadOptions::from(CachePolicy::OfflineOnly);
             match self.engine.query(&self.target, &self.spec, &options).await {
-                Ok(answer) if self.last.as_ref() == Some(&answer.records) => {}
                 Ok(answer) => {
-                    self.last = Some(answer.records.clone());
-                    return Some(Ok(answer));
+                    let seen = Seen::of(&answer);
+                    if self.last.as_ref() != Some(&seen) {
+                        self.last = Some(seen);
+                        return Some(Ok(answer));
+                    }
                 }
+                Err(_) if self.engine.inner.is_stopped() => return None,
                 Err(error) => {
-                    self.last.get_or_insert_with(Vec::new);
+                    self.last = None;
                     return Some(Err(error));
                 }
             }
@@ -67,14 +102,19 @@ impl Watching {
                 _ = stopped.wait_for(|stopped| *stopped) => return None,
                 change = self.changes.next() => change?,
             };
-            let concerns = match &change {
-                StoreChange::Records { target, .. } => *target == self.target,
-                StoreChange::Anything => true,
-                StoreChange::Enqueued(_) => false,
-            };
-            if concerns {
+            if self.concerns(&change) {
+                // One query answers for all changes that have arrived by now.
+                while let Some(Some(_)) = self.changes.next().now_or_never() {}
                 return Some(());
             }
+        }
+    }
+
+    fn concerns(&self, change: &StoreChange) -> bool {
+        match change {
+            StoreChange::Records { target, .. } => *target == self.target,
+            StoreChange::Anything => true,
+            StoreChange::Enqueued(_) => false,
         }
     }
 }

@@ -24,7 +24,12 @@ const MAX_ROUNDS: u32 = 64;
 pub struct Write {
     key: RecordKey,
     intent: Intent,
+    /// What the writer saw; the write is refused if the record is different by now.
+    seen: Option<Payload>,
 }
+
+/// The code of the error for a write of a record that is not as the writer saw it.
+pub(crate) const CHANGED_MEANWHILE: &str = "changed_meanwhile";
 
 impl Write {
     /// A new record.
@@ -35,6 +40,7 @@ impl Write {
         Ok(Self {
             key: key_of::<T>(scope, &record.id())?,
             intent: Intent::Create(Payload::encode(record)?),
+            seen: None,
         })
     }
 
@@ -46,6 +52,7 @@ impl Write {
         Ok(Self {
             key: key_of::<T>(scope, &record.id())?,
             intent: Intent::Update(Payload::encode(record)?),
+            seen: None,
         })
     }
 
@@ -57,6 +64,7 @@ impl Write {
         Ok(Self {
             key: key_of::<T>(scope, id)?,
             intent: Intent::Delete,
+            seen: None,
         })
     }
 
@@ -65,6 +73,7 @@ impl Write {
         Self {
             key,
             intent: Intent::Create(payload),
+            seen: None,
         }
     }
 
@@ -73,6 +82,7 @@ impl Write {
         Self {
             key,
             intent: Intent::Update(payload),
+            seen: None,
         }
     }
 
@@ -81,7 +91,14 @@ impl Write {
         Self {
             key,
             intent: Intent::Delete,
+            seen: None,
         }
+    }
+
+    /// Only if the app still sees the record like this when the write is committed.
+    pub(crate) fn if_still(mut self, seen: Payload) -> Self {
+        self.seen = Some(seen);
+        self
     }
 
     /// The record.
@@ -111,7 +128,7 @@ impl SyncEngine {
     ///
     /// # Errors
     /// `Invalid` naming the field if the record is not acceptable; `NotFound` for a change of a record that is
-    /// not there; the store's errors. Nothing was changed then.
+    /// not there; the store's errors; `Stopped` if the engine was stopped. Nothing was changed then.
     pub async fn write(&self, write: Write) -> Result<Written> {
         let mut written = self.commit_writes(vec![write], false).await?;
         written
@@ -120,7 +137,8 @@ impl SyncEngine {
     }
 
     /// Commits several writes, also of several record types and scopes, in one transaction. The remote applies
-    /// those of one scope as a whole if it can ([`crate::Capabilities::atomic_batch`]), else in order.
+    /// those of one scope as a whole if it can ([`crate::Capabilities::atomic_batch`]), else in order. A record
+    /// may be written more than once; the later write sees the earlier one. Without writes, nothing happens.
     ///
     /// # Errors
     /// As [`SyncEngine::write`], for the first write that is not acceptable. Nothing was changed then.
@@ -131,6 +149,9 @@ impl SyncEngine {
     async fn commit_writes(&self, writes: Vec<Write>, as_group: bool) -> Result<Vec<Written>> {
         let inner = &self.inner;
         inner.check_running()?;
+        if writes.is_empty() {
+            return Ok(Vec::new());
+        }
         for write in &writes {
             inner
                 .check_write(write)
@@ -190,6 +211,12 @@ impl Inner {
                     "the store did not answer for every record",
                 ));
             };
+            if let Some(seen) = &request.seen
+                && state.view.as_ref().is_none_or(|view| !view.same_content(seen))
+            {
+                let message = format!("{} changed meanwhile; try again", request.key);
+                return Err(SyncError::new(ErrorKind::Busy, message).with_code(CHANGED_MEANWHILE));
+            }
             let context = WriteContext {
                 op_id: self.effects.new_op_id(),
                 stamp: self.clock.tick(now),

@@ -2,8 +2,12 @@
 
 mod convergence;
 mod driver;
+mod limits;
 mod link;
+mod outbox;
 mod policies;
 mod time;
 mod timed;
+mod watching;
 mod world;
+mod writes;
