@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     capability::Capabilities,
-    change_set::{ChangeSet, CommitOutcome},
+    change_set::{ChangeSet, CommitOutcome, OpChange},
     delta::RemoteState,
     error::{ErrorKind, Result, RetryClass, SyncError},
     id::{OpId, RecordKey},
@@ -143,12 +143,7 @@ impl Run<'_> {
         let (mut ready, mut outdated, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
         for (state, current) in states.into_iter().zip(currents) {
             let expected = expected_base(&state);
-            let same = match (expected, &current) {
-                (RemoteState::Live(ours), RemoteState::Live(theirs)) => ours.version == theirs.version,
-                (RemoteState::Live(_), _) | (_, RemoteState::Live(_)) => false,
-                _ => true,
-            };
-            if same {
+            if is_still(expected, &current) {
                 ready.push(state);
             } else {
                 outcomes.push(self.outcome_by_reading(&state, current)?);
@@ -201,12 +196,13 @@ impl Run<'_> {
     async fn mark_in_doubt(&mut self, states: Vec<RecordState>) -> Result<Option<Vec<RecordState>>> {
         let mut changes = ChangeSet::at(self.inner.now());
         let mut marked = Vec::with_capacity(states.len());
-        for state in states {
-            let mut after = state.clone();
-            after.ops[0].state = OpState::InDoubt;
-            after.ops[0].attempts = after.ops[0].attempts.saturating_add(1);
-            Transition::new(state, after.clone()).add_to(&mut changes);
-            marked.push(after);
+        for mut state in states {
+            let op = &mut state.ops[0];
+            op.state = OpState::InDoubt;
+            op.attempts = op.attempts.saturating_add(1);
+            changes.ops.push(OpChange::Replace(op.clone()));
+            changes.touches.push((state.key.clone(), state.revision));
+            marked.push(state);
         }
         if changes.is_empty() {
             return Ok(Some(marked));
@@ -322,7 +318,7 @@ impl Run<'_> {
             return Ok(());
         }
         for change in &mut changes.ops {
-            if let crate::OpChange::Replace(op) = change
+            if let OpChange::Replace(op) = change
                 && op.group == group
                 && op.state == OpState::Queued
             {
@@ -477,6 +473,19 @@ impl Run<'_> {
             self.commit(changes).await?;
         }
         Ok(())
+    }
+}
+
+/// Whether the remote's state is still the one that a write was made on.
+fn is_still(expected: &RemoteState, current: &RemoteState) -> bool {
+    match (expected, current) {
+        (RemoteState::Live(ours), RemoteState::Live(theirs)) => ours.version == theirs.version,
+        (RemoteState::Live(_), _) | (_, RemoteState::Live(_)) => false,
+        // Someone deleted the record meanwhile, possibly what an earlier attempt had made.
+        (_, RemoteState::Deleted(theirs)) => {
+            theirs.version.is_none() || expected.version() == theirs.version.as_ref()
+        }
+        (_, RemoteState::Missing) => true,
     }
 }
 

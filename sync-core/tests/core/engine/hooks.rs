@@ -1,0 +1,320 @@
+//! A local store and a remote around the real ones, which let a test act, or make them fail, at one exact moment.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::{future::BoxFuture, stream::BoxStream};
+use sync_core::{
+    Capabilities, ChangeSet, CollectionSchema, CommitOutcome, ConflictQuery, ConflictRecord, Delta,
+    ErrorKind, EvictionCandidate, EvictionQuery, Fence, IdPage, LeaseAnswer, LocalRecord, LocalStore,
+    OpCounts, OpQuery, PendingOp, PullRequest, PushBatch, PushOutcome, QuarantinedRow, RecordId, RecordKey,
+    RecordState, RecordSummary, RemoteChange, RemoteState, RemoteStore, Result, Stamp, StoreChange,
+    StoreInfo, SyncError, SyncScope, Target, TargetState, Timestamp,
+    query::{Filter, QuerySpec},
+};
+use uuid::Uuid;
+
+/// When something happens, seen from one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    BeforePush,
+    AfterPush,
+    BeforePull,
+    AfterPull,
+    BeforeGet,
+    BeforeListIds,
+    /// Before a commit that brings pulled records.
+    BeforePageCommit,
+    /// Before any commit of a synchronization.
+    BeforeSyncCommit,
+}
+
+type Act = Box<dyn FnOnce() -> BoxFuture<'static, Option<SyncError>> + Send>;
+
+/// What a test wants to happen. Clones share the list.
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    plans: Arc<Mutex<VecDeque<(Moment, Act)>>>,
+    /// Pushes with an operation on this record fail as a whole.
+    pub(crate) poison: Arc<Mutex<Option<(RecordId, ErrorKind)>>>,
+    /// The next page also tells this.
+    stale: Arc<Mutex<Option<RemoteChange>>>,
+    sweeps_forbidden: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hooks").field(&self.left()).finish()
+    }
+}
+
+impl Hooks {
+    fn list(&self) -> MutexGuard<'_, VecDeque<(Moment, Act)>> {
+        self.plans.lock().unwrap()
+    }
+
+    /// Runs `act` at the next such moment that has nothing planned yet.
+    pub(crate) fn once<F>(&self, moment: Moment, act: impl FnOnce() -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let act: Act = Box::new(|| {
+            let acting = act();
+            Box::pin(async move {
+                acting.await;
+                None
+            })
+        });
+        self.list().push_back((moment, act));
+    }
+
+    /// Lets such a moment pass.
+    pub(crate) fn pass(&self, moment: Moment) {
+        self.once(moment, || async {});
+    }
+
+    /// Lets the call fail there.
+    pub(crate) fn fail(&self, moment: Moment, error: SyncError) {
+        let act: Act = Box::new(|| Box::pin(async { Some(error) }));
+        self.list().push_back((moment, act));
+    }
+
+    /// Adds the state of a record to the next page.
+    pub(crate) fn answer_next_pull_with(&self, id: RecordId, state: RemoteState) {
+        *self.stale.lock().unwrap() = Some(RemoteChange { id, state });
+    }
+
+    pub(crate) fn forbid_sweeps(&self, forbid: bool) {
+        self.sweeps_forbidden.store(forbid, Ordering::SeqCst);
+    }
+
+    /// Forgets what did not come to pass.
+    pub(crate) fn clear(&self) {
+        self.list().clear();
+    }
+
+    /// How many plans did not come to pass.
+    pub(crate) fn left(&self) -> usize {
+        self.list().len()
+    }
+
+    async fn reach(&self, moment: Moment) -> Result<()> {
+        let act = {
+            let mut list = self.list();
+            let at = list.iter().position(|(planned, _)| *planned == moment);
+            at.and_then(|at| list.remove(at))
+        };
+        match act {
+            Some((_, act)) => act().await.map_or(Ok(()), Err),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Gives up its turn once, so that a test can stop there.
+pub(crate) fn pause() -> impl Future<Output = ()> + Send {
+    let mut paused = false;
+    std::future::poll_fn(move |context| {
+        if std::mem::replace(&mut paused, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+/// A remote that pauses before and after each effect.
+#[derive(Clone, Debug)]
+pub(crate) struct HookedRemote<R> {
+    pub(crate) remote: R,
+    pub(crate) hooks: Hooks,
+}
+
+#[async_trait]
+impl<R: RemoteStore> RemoteStore for HookedRemote<R> {
+    fn name(&self) -> &str {
+        self.remote.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.remote.capabilities()
+    }
+
+    async fn pull(&self, request: PullRequest) -> Result<Delta> {
+        self.hooks.reach(Moment::BeforePull).await?;
+        pause().await;
+        let mut page = self.remote.pull(request).await;
+        pause().await;
+        self.hooks.reach(Moment::AfterPull).await?;
+        if let Ok(page) = &mut page {
+            page.changes.extend(self.hooks.stale.lock().unwrap().take());
+        }
+        page
+    }
+
+    async fn push(&self, batch: PushBatch) -> Result<Vec<PushOutcome>> {
+        self.hooks.reach(Moment::BeforePush).await?;
+        let poison = self.hooks.poison.lock().unwrap().clone();
+        if let Some((id, kind)) = poison.filter(|(id, _)| batch.ops.iter().any(|op| op.key.id == *id)) {
+            return Err(SyncError::new(kind, format!("the server cannot take {id:?}")));
+        }
+        pause().await;
+        let answer = self.remote.push(batch).await;
+        pause().await;
+        self.hooks.reach(Moment::AfterPush).await?;
+        answer
+    }
+
+    async fn get(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RemoteState>> {
+        self.hooks.reach(Moment::BeforeGet).await?;
+        pause().await;
+        let answer = self.remote.get(target, ids).await;
+        pause().await;
+        answer
+    }
+
+    async fn list_ids(&self, target: &Target, after: Option<&str>, limit: u32) -> Result<IdPage> {
+        self.hooks.reach(Moment::BeforeListIds).await?;
+        if self.hooks.sweeps_forbidden.load(Ordering::SeqCst) {
+            return Err(SyncError::new(ErrorKind::Unreachable, "no sweep now"));
+        }
+        pause().await;
+        let answer = self.remote.list_ids(target, after, limit).await;
+        pause().await;
+        answer
+    }
+}
+
+/// A store that pauses before and after each effect.
+#[derive(Clone, Debug)]
+pub(crate) struct HookedStore<S> {
+    pub(crate) store: S,
+    pub(crate) hooks: Hooks,
+}
+
+/// Runs a call on the inner store between two pauses.
+async fn between<T>(call: Pin<Box<dyn Future<Output = Result<T>> + Send + '_>>) -> Result<T> {
+    pause().await;
+    let answer = call.await;
+    pause().await;
+    answer
+}
+
+#[async_trait]
+impl<S: LocalStore> LocalStore for HookedStore<S> {
+    fn info(&self) -> StoreInfo {
+        self.store.info()
+    }
+
+    async fn register(&self, schemas: &[CollectionSchema]) -> Result<()> {
+        self.store.register(schemas).await
+    }
+
+    async fn load_clock(&self) -> Result<Option<Stamp>> {
+        self.store.load_clock().await
+    }
+
+    async fn load_setting(&self, name: &str) -> Result<Option<String>> {
+        self.store.load_setting(name).await
+    }
+
+    async fn load_records(&self, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
+        between(self.store.load_records(keys)).await
+    }
+
+    async fn load_summaries(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RecordSummary>> {
+        between(self.store.load_summaries(target, ids)).await
+    }
+
+    async fn query(&self, target: &Target, spec: &QuerySpec) -> Result<Vec<LocalRecord>> {
+        between(self.store.query(target, spec)).await
+    }
+
+    async fn count(&self, target: &Target, filter: Option<&Filter>) -> Result<u64> {
+        self.store.count(target, filter).await
+    }
+
+    async fn load_target(&self, target: &Target) -> Result<TargetState> {
+        between(self.store.load_target(target)).await
+    }
+
+    async fn list_targets(&self) -> Result<Vec<Target>> {
+        self.store.list_targets().await
+    }
+
+    async fn load_ops(&self, query: &OpQuery) -> Result<Vec<PendingOp>> {
+        between(self.store.load_ops(query)).await
+    }
+
+    async fn count_ops(&self, scope: Option<&SyncScope>) -> Result<OpCounts> {
+        self.store.count_ops(scope).await
+    }
+
+    async fn load_conflicts(&self, query: &ConflictQuery) -> Result<Vec<ConflictRecord>> {
+        between(self.store.load_conflicts(query)).await
+    }
+
+    async fn load_quarantine(&self, target: Option<&Target>, limit: u64) -> Result<Vec<QuarantinedRow>> {
+        self.store.load_quarantine(target, limit).await
+    }
+
+    async fn load_unmarked(
+        &self,
+        target: &Target,
+        generation: u64,
+        after: Option<&RecordId>,
+        limit: u64,
+    ) -> Result<Vec<RecordId>> {
+        between(self.store.load_unmarked(target, generation, after, limit)).await
+    }
+
+    async fn load_eviction_candidates(&self, query: &EvictionQuery) -> Result<Vec<EvictionCandidate>> {
+        self.store.load_eviction_candidates(query).await
+    }
+
+    async fn approx_size(&self, target: Option<&Target>) -> Result<u64> {
+        self.store.approx_size(target).await
+    }
+
+    async fn commit(&self, changes: ChangeSet) -> Result<CommitOutcome> {
+        if !changes.confirmed.is_empty() {
+            self.hooks.reach(Moment::BeforePageCommit).await?;
+        }
+        if changes.fence.is_some() {
+            self.hooks.reach(Moment::BeforeSyncCommit).await?;
+        }
+        between(self.store.commit(changes)).await
+    }
+
+    async fn acquire_lease(
+        &self,
+        name: &str,
+        holder: Uuid,
+        now: Timestamp,
+        time: Duration,
+    ) -> Result<LeaseAnswer> {
+        between(self.store.acquire_lease(name, holder, now, time)).await
+    }
+
+    async fn release_lease(&self, fence: &Fence) -> Result<()> {
+        between(self.store.release_lease(fence)).await
+    }
+
+    fn changes(&self) -> BoxStream<'static, StoreChange> {
+        self.store.changes()
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.store.close().await
+    }
+}
