@@ -21,6 +21,7 @@ use crate::{
 };
 
 const EVENT_BUFFER: usize = 1_024;
+const NUDGE_BUFFER: usize = 64;
 
 /// Builds a [`SyncEngine`].
 pub struct SyncEngineBuilder {
@@ -123,6 +124,7 @@ impl SyncEngineBuilder {
                 ..SyncStatus::default()
             })),
             events: broadcast::Sender::new(EVENT_BUFFER),
+            nudges: broadcast::Sender::new(NUDGE_BUFFER),
             stopped: watch::Sender::new(false),
         };
         Ok(SyncEngine {
@@ -205,8 +207,13 @@ fn ranked(
             return Ok(collections);
         }
     }
+    let endless: Vec<_> = collections
+        .iter()
+        .filter(|(_, known)| known.rank >= collections.len())
+        .map(|(name, _)| name)
+        .collect();
     Err(configuration(
         "parent",
-        "the parents of the registered record types form a cycle",
+        format!("the parents of the registered record types form a cycle; look at {endless:?}"),
     ))
 }

@@ -73,6 +73,7 @@ impl SyncEngine {
             if inner.store.commit(changes).await? == CommitOutcome::Committed {
                 let settled = transition.conflict.unwrap_or(open);
                 inner.emit(SyncEvent::Conflict(Arc::new(settled.clone())));
+                inner.nudge(settled.key.scope());
                 return Ok(settled);
             }
         }

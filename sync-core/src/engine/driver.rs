@@ -7,7 +7,7 @@ use futures::{
     future::FutureExt,
     stream::{self, BoxStream, StreamExt},
 };
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use super::{Activity, Inner, SyncEngine, SyncRequest, flights::Flights};
 use crate::{
@@ -87,6 +87,14 @@ enum Wake {
     End,
 }
 
+impl Inner {
+    /// Tells background drivers that a scope has something new to send.
+    pub(crate) fn nudge(&self, scope: &SyncScope) {
+        // No receiver is fine: without a driver, the next sync sends it.
+        let _ = self.nudges.send(scope.clone());
+    }
+}
+
 impl SyncEngine {
     /// Keeps a scope in step from now on, until the handle is dropped or the engine stops.
     ///
@@ -131,6 +139,7 @@ struct Driver {
     poked: watch::Receiver<u64>,
     pokes_open: bool,
     changes: BoxStream<'static, StoreChange>,
+    nudges: broadcast::Receiver<SyncScope>,
     connectivity: BoxStream<'static, bool>,
     /// When the last sync with a pull ended, in monotonic time.
     pulled_at: Duration,
@@ -149,6 +158,7 @@ impl Driver {
         poked: watch::Receiver<u64>,
     ) -> Self {
         let changes = inner.store.changes();
+        let nudges = inner.nudges.subscribe();
         let connectivity = inner.effects.connectivity.changes();
         let pulled_at = inner.effects.clock.monotonic();
         let interval = jittered(&inner, options.interval);
@@ -160,6 +170,7 @@ impl Driver {
             poked,
             pokes_open: true,
             changes,
+            nudges,
             connectivity,
             pulled_at,
             interval,
@@ -306,6 +317,11 @@ impl Driver {
                     Some(_) => {}
                     None => self.changes = stream::pending().boxed(),
                 },
+                nudge = self.nudges.recv() => match nudge {
+                    Ok(scope) if scope != self.scope => {}
+                    // Lagging behind, it may have missed its own.
+                    Ok(_) | Err(_) => return Wake::Written,
+                },
                 () = &mut timer => return Wake::Due,
             }
         }
@@ -318,6 +334,7 @@ impl Driver {
             () = self.inner.effects.timer.sleep(self.options.debounce) => {}
         }
         while let Some(Some(_)) = self.changes.next().now_or_never() {}
+        self.nudges = self.inner.nudges.subscribe();
         true
     }
 }

@@ -105,6 +105,9 @@ pub(crate) struct Inner {
     pub(crate) server_offset: AtomicI64,
     pub(crate) status: watch::Sender<Arc<SyncStatus>>,
     pub(crate) events: broadcast::Sender<SyncEvent>,
+    /// Scopes with something new to send. Wakes background drivers of this engine; those of others hear of it
+    /// from the store.
+    pub(crate) nudges: broadcast::Sender<SyncScope>,
     pub(crate) stopped: watch::Sender<bool>,
 }
 

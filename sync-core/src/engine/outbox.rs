@@ -90,12 +90,14 @@ impl SyncEngine {
         self.inner.store.count_ops(scope).await
     }
 
-    /// Sends a parked, blocked or waiting operation again with the next sync.
+    /// Sends a parked, blocked or waiting operation again with the next sync; a background driver begins one soon.
     ///
     /// # Errors
     /// `NotFound` if there is no such operation; the store's.
     pub async fn retry_op(&self, op_id: OpId) -> Result<()> {
-        self.inner.change_by_op(op_id, OpEdit::SendAgain).await.map(drop)
+        let state = self.inner.change_by_op(op_id, OpEdit::SendAgain).await?;
+        self.inner.nudge(state.key.scope());
+        Ok(())
     }
 
     /// Gives up all pending writes of the record that the operation belongs to. The last confirmed state

@@ -97,17 +97,35 @@ impl SyncStatus {
                         .map_or(ErrorKind::Internal.as_str(), |e| e.kind().as_str());
                     reasons.push(format!("{key}: {why}, next attempt at {until}"));
                 }
-                _ => {}
+                Activity::Idle => {
+                    if let Some(error) = &scope.last_error {
+                        reasons.push(format!("{key}: the last sync failed: {}", error.kind()));
+                    }
+                }
+                Activity::Pushing { .. } | Activity::Pulling { .. } | Activity::Sweeping { .. } => {}
             }
         }
-        for (state, what) in [
-            (OpStateKind::Parked, "were refused and wait for you"),
-            (OpStateKind::Blocked, "wait for a refused operation"),
-            (OpStateKind::Deferred, "wait for you to resolve a conflict"),
+        for (state, one, several) in [
+            (
+                OpStateKind::Parked,
+                "was refused and waits for you",
+                "were refused and wait for you",
+            ),
+            (
+                OpStateKind::Blocked,
+                "waits for a refused one",
+                "wait for a refused one",
+            ),
+            (
+                OpStateKind::Deferred,
+                "waits for you to resolve a conflict",
+                "wait for you to resolve conflicts",
+            ),
         ] {
             match self.operations.of(state) {
                 0 => {}
-                count => reasons.push(format!("{count} operations {what}")),
+                1 => reasons.push(format!("1 operation {one}")),
+                count => reasons.push(format!("{count} operations {several}")),
             }
         }
         reasons

@@ -1,6 +1,6 @@
 //! Writes of the user: one transaction for the view, the queue and the clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Inner, SyncEngine, SyncEvent};
 use crate::{
@@ -167,6 +167,8 @@ impl SyncEngine {
                         kind,
                     });
                 }
+                let scopes: BTreeSet<_> = writes.iter().map(|write| write.key.scope()).collect();
+                scopes.into_iter().for_each(|scope| inner.nudge(scope));
                 return Ok(written);
             }
         }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use adapter_memory::{
-    MemoryLocalStore, MemoryRemoteStore,
+    MemoryLocalStore, MemoryRemoteStore, Rejection,
     faults::{Call, Fault},
 };
 use sync_core::{
-    Activity, BackgroundOptions, BackgroundSync, Clock, CollectionName, CollectionSchema, EngineOptions,
-    ErrorKind, OpQuery, Payload, RetryClass, SyncEngine, SyncError, Write, resolve::LastWriteWins,
+    Activity, BackgroundOptions, BackgroundSync, Clock, CollectionName, CollectionSchema, ConflictQuery,
+    EngineOptions, ErrorKind, OpQuery, OpStateKind, Payload, RetryClass, SyncEngine, SyncError, Write,
+    resolve::{LastWriteWins, Manual, Resolution},
 };
 
 use super::{
@@ -354,6 +355,46 @@ async fn an_operation_of_a_type_that_is_not_registered_any_more_does_not_keep_it
         device.link.calls()
     );
     assert_eq!(device.pending().await, 1, "and it is kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_user_sends_again_or_decides_goes_out_soon() {
+    let remote = timed_remote();
+    let device = TimedDevice::with(&remote, Manual, EngineOptions::default()).await;
+    device.create("1", "tea").await;
+    device.create("2", "milk").await;
+    device.sync().await;
+    let _running = start(&device, quiet());
+    pass(seconds(1)).await;
+    remote.set_validator(|op| {
+        let refused = op.payload.as_ref()?.as_str().contains("poison");
+        refused.then(|| Rejection::new("bad_title", "not nice"))
+    });
+    device.rename("1", "poison").await;
+    put(&remote, "2", "theirs");
+    device.rename("2", "mine").await;
+    pass(seconds(5)).await;
+    let ops = device.engine().pending_ops(&OpQuery::default()).await.unwrap();
+    let states: Vec<_> = ops.iter().map(|op| op.state.kind()).collect();
+    assert_eq!(states, [OpStateKind::Parked, OpStateKind::Deferred]);
+
+    remote.set_validator(|_| None);
+    device.engine().retry_op(ops[0].op_id).await.unwrap();
+    pass(seconds(1)).await;
+    assert_eq!(remote_titles(&remote)["1"], "poison");
+    let open = device
+        .engine()
+        .conflicts(&ConflictQuery::default())
+        .await
+        .unwrap();
+    let keep = Resolution::KeepLocal;
+    device
+        .engine()
+        .resolve_conflict(open[0].conflict_id, keep)
+        .await
+        .unwrap();
+    pass(seconds(1)).await;
+    assert_eq!(remote_titles(&remote)["2"], "mine");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! The engine over the memory store and the memory remote.
 
+mod builder;
+mod conflicts;
 mod convergence;
 mod cursor;
 mod deletes;
@@ -13,7 +15,9 @@ mod link;
 mod order;
 mod outbox;
 mod policies;
+mod schema;
 mod simulation;
+mod status;
 mod steps;
 mod time;
 mod timed;

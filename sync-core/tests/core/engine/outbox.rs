@@ -42,7 +42,7 @@ async fn a_parked_operation_is_seen_in_status_and_explanation_and_keeps_nobody_w
     let counts = device.engine().count_ops(Some(&scope())).await.unwrap();
     assert_eq!((counts.of(OpStateKind::Parked), counts.total()), (1, 1));
     let reasons = device.engine().status().why_not_moving();
-    assert_eq!(reasons, ["1 operations were refused and wait for you"]);
+    assert_eq!(reasons, ["1 operation was refused and waits for you"]);
     let explained = device.todos.explain(&scope(), &"1".to_owned()).await.unwrap();
     let text = explained.to_string();
     for part in [
