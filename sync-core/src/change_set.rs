@@ -86,6 +86,9 @@ pub struct ChangeSet {
     /// `touched_at` to [`ChangeSet::now`]. A row that is made again gets a revision that no earlier row of the
     /// record had, so that a guard never mistakes it for that one.
     pub records: Vec<RecordWrite>,
+    /// Records whose revision is raised and nothing else, each guarded by the revision that was read: what others
+    /// worked out from the state before is stale then.
+    pub touches: Vec<(RecordKey, u64)>,
     /// Remote states for records without pending operations. If a record has some by now, the commit is stale.
     /// A record that already has the same state ([`RemoteState::is_same_as`]) only gets the mark.
     pub confirmed: Vec<ConfirmedPage>,

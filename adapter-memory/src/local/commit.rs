@@ -40,7 +40,8 @@ impl State {
 
     fn stale_records(&self, changes: &ChangeSet) -> BTreeSet<RecordKey> {
         let mut stale = BTreeSet::new();
-        let guards = changes.guards.iter().map(|(key, revision)| (key, *revision));
+        let guards = changes.guards.iter().chain(&changes.touches);
+        let guards = guards.map(|(key, revision)| (key, *revision));
         let writes = changes
             .records
             .iter()
@@ -142,6 +143,15 @@ impl State {
     fn apply(&mut self, changes: ChangeSet) {
         for write in changes.records {
             self.write(write, changes.now);
+        }
+        for (key, _) in &changes.touches {
+            if let Some(row) = self
+                .rows
+                .get_mut(&key.target)
+                .and_then(|rows| rows.get_mut(&key.id))
+            {
+                row.revision += 1;
+            }
         }
         for page in changes.confirmed {
             self.confirm(page, changes.now);

@@ -240,7 +240,8 @@ impl<'a> Subjects<'a> {
             places: Vec::new(),
             replaced: HashMap::new(),
         };
-        let guards = changes.guards.iter().map(|(key, revision)| (key, *revision));
+        let guards = changes.guards.iter().chain(&changes.touches);
+        let guards = guards.map(|(key, revision)| (key, *revision));
         let written = changes
             .records
             .iter()

@@ -128,7 +128,8 @@ async fn prepare(store: &Shared, transaction: &Transaction, changes: &ChangeSet)
 
 fn targets_of(changes: &ChangeSet) -> BTreeSet<&Target> {
     let mut targets = BTreeSet::new();
-    targets.extend(changes.guards.iter().map(|(key, _)| &key.target));
+    let guarded = changes.guards.iter().chain(&changes.touches);
+    targets.extend(guarded.map(|(key, _)| &key.target));
     targets.extend(changes.records.iter().map(|record| &record.key.target));
     targets.extend(changes.confirmed.iter().map(|page| &page.target));
     targets.extend(changes.marks.iter().map(|(target, ..)| target));

@@ -37,6 +37,12 @@ type Same = HashSet<(i64, String)>;
 
 pub(super) fn write(batch: &mut Batch, numbers: &Numbers, changes: &ChangeSet, same: &Same) -> Result<()> {
     write_records(batch, numbers, &changes.records, changes.now)?;
+    for keys in changes.touches.chunk_by(|(a, _), (b, _)| a.target == b.target) {
+        let number = numbers.of(&keys[0].0.target)?;
+        for keys in keys.chunks(CHUNK) {
+            touch(batch, number, keys.iter().map(|(key, _)| key.id.as_str()));
+        }
+    }
     for page in &changes.confirmed {
         confirm(batch, numbers, page, same, changes.now)?;
     }
@@ -122,6 +128,12 @@ fn confirm(
         set_mark(batch, number, ids.iter().copied(), mark);
     }
     Ok(())
+}
+
+fn touch<'a>(batch: &mut Batch, number: i64, ids: impl IntoIterator<Item = &'a str>) {
+    let mut sql = batch.sql("UPDATE sync_records SET revision = revision + 1 WHERE target_id = ");
+    sql.bind(number).push(" AND id IN ").bind_list(ids);
+    batch.add(sql);
 }
 
 fn set_mark<'a>(batch: &mut Batch, number: i64, ids: impl IntoIterator<Item = &'a str>, mark: i64) {

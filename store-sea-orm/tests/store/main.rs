@@ -6,4 +6,6 @@ mod conformance;
 mod faults;
 mod fixtures;
 mod queries;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod servers;
 mod sharing;

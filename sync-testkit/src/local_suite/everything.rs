@@ -61,6 +61,7 @@ fn keys() -> Vec<RecordKey> {
         "settled",
         "waiting",
         "guarded",
+        "touched",
     ]
     .map(key)
     .to_vec()
@@ -81,7 +82,13 @@ pub(super) fn groundwork() -> ChangeSet {
         confirmed: vec![page(
             &todos(),
             0,
-            [row("marked"), row("removed"), row("guarded"), row("confirmed")],
+            [
+                row("marked"),
+                row("removed"),
+                row("guarded"),
+                row("touched"),
+                row("confirmed"),
+            ],
         )],
         ops: vec![
             OpChange::Append(update_of("settled", 1)),
@@ -96,7 +103,9 @@ pub(super) fn groundwork() -> ChangeSet {
 
 /// A change set with something in every part, on top of [`groundwork`].
 pub(super) async fn full_change_set(store: &dyn LocalStore) -> Verdict<ChangeSet> {
-    let states = store.load_records(&[key("settled"), key("guarded")]).await?;
+    let states = store
+        .load_records(&[key("settled"), key("guarded"), key("touched")])
+        .await?;
     Ok(ChangeSet {
         fence: None,
         guards: vec![(key("guarded"), states[1].revision)],
@@ -108,6 +117,7 @@ pub(super) async fn full_change_set(store: &dyn LocalStore) -> Verdict<ChangeSet
                 live(r#"{"title":"mine"}"#, 2),
             ),
         ],
+        touches: vec![(key("touched"), states[2].revision)],
         confirmed: vec![page(
             &todos(),
             3,

@@ -19,6 +19,8 @@ pub(super) fn cases<'f>() -> Vec<Case<LocalContext<'f>>> {
         "P8" a_record_that_appeared_since_makes_the_commit_stale,
         "P8" a_guard_with_the_current_revision_lets_the_commit_pass_and_leaves_the_record_alone,
         "P8" a_guard_on_an_absent_record_holds_until_it_appears,
+        "P8" a_touch_raises_the_revision_and_nothing_else,
+        "P8" a_touch_of_a_record_that_changed_is_stale,
         "P8" five_hundred_guards_are_all_checked,
         "P12" of_two_that_create_a_record_at_once_one_is_stale,
         "P8 P12" no_guarded_increment_is_lost_in_a_race,
@@ -83,6 +85,38 @@ fn write(key: &RecordKey, read_revision: u64, number: i64) -> ChangeSet {
         records: vec![row],
         ..ChangeSet::at(at(number))
     }
+}
+
+fn touch(read_revision: u64) -> ChangeSet {
+    ChangeSet {
+        touches: vec![(key("r"), read_revision)],
+        ..ChangeSet::at(at(9))
+    }
+}
+
+async fn a_touch_raises_the_revision_and_nothing_else(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    commit(store, write(&key("r"), 0, 1)).await?;
+    commit(store, write(&key("s"), 0, 1)).await?;
+    let before = store.load_record(&key("r")).await?;
+    let other = store.load_record(&key("s")).await?;
+    commit(store, touch(before.revision)).await?;
+    let after = store.load_record(&key("r")).await?;
+    ensure!(after.revision > before.revision, "the revision was not raised");
+    let revision = after.revision;
+    ensure_eq!(after, RecordState { revision, ..before }, "the touched record");
+    ensure_eq!(store.load_record(&key("s")).await?, other, "another record");
+    Ok(())
+}
+
+async fn a_touch_of_a_record_that_changed_is_stale(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    commit(store, write(&key("r"), 0, 1)).await?;
+    let read = store.load_record(&key("r")).await?.revision;
+    commit(store, touch(read)).await?;
+    commit_stale(store, touch(read)).await?;
+    commit_stale(store, write(&key("r"), read, 2)).await?;
+    Ok(())
 }
 
 async fn every_write_sets_touched_at_to_the_time_of_the_commit(context: &LocalContext<'_>) -> Verdict {
