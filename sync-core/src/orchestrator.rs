@@ -27,6 +27,64 @@ const MAX_ROUNDS: u32 = 64;
 ///
 /// A cheap handle on a [`SyncEngine`]; handles of several types can share one engine ([`SyncEngine::of`]), and
 /// then share its store, its remote and its transactions.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use adapter_memory::{MemoryLocalStore, MemoryRemoteStore};
+/// use futures::StreamExt;
+/// use serde::{Deserialize, Serialize};
+/// use sync_core::{
+///     BackgroundOptions, CachePolicy, ReadOptions, SimpleSyncOrchestrator, SyncRecord, SyncScope, query::QuerySpec,
+/// };
+///
+/// #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, SyncRecord)]
+/// #[sync(collection = "todos")]
+/// struct Todo {
+///     #[sync(id)]
+///     id: String,
+///     title: String,
+///     done: bool,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), sync_core::SyncError> {
+/// let (store, remote) = (Arc::new(MemoryLocalStore::new()), Arc::new(MemoryRemoteStore::new()));
+/// let todos = SimpleSyncOrchestrator::<Todo>::open(store, remote).await?;
+/// let scope = SyncScope::new("inbox")?.with("user", "u1")?;
+///
+/// // Write: durable here, queued for the remote.
+/// for (id, title) in [("1", "tea"), ("2", "milk"), ("3", "bread")] {
+///     let todo = Todo { id: id.into(), title: title.into(), done: false };
+///     todos.enqueue_create(&scope, &todo).await?;
+/// }
+/// todos.update_where(&scope, Todo::title().eq("tea"), |todo| todo.done = true).await?;
+/// todos.enqueue_delete(&scope, &"3".to_owned()).await?;
+///
+/// // Read: every answer says what it is worth.
+/// let open = QuerySpec::new().filter(Todo::done().eq(false));
+/// let answer = todos.read_with(&scope, &open, CachePolicy::OfflineOnly).await?;
+/// assert_eq!(answer.items[0].title, "milk");
+/// assert!(answer.pending.contains("2") && !answer.is_complete());
+/// let fresh = ReadOptions::from(CachePolicy::RemoteFirst).with_max_age(std::time::Duration::from_secs(30));
+/// let answer = todos.read(&scope, fresh).await?;
+/// assert!(answer.pending.is_empty() && answer.is_complete() && !answer.is_stale());
+/// assert_eq!(todos.count(&scope, None, CachePolicy::OfflineOnly).await?, 2);
+/// assert!(todos.get(&scope, &"1".to_owned(), CachePolicy::OfflineOnly).await?.is_some_and(|todo| todo.done));
+///
+/// // Live: the answer now, and whenever it changes, while a driver keeps the scope in step.
+/// let driver = todos.start_background(&scope, BackgroundOptions::default())?;
+/// let mut answers = todos.watch(&scope, &open);
+/// assert_eq!(answers.next().await.expect("the first answer comes at once")?.items.len(), 1);
+/// drop(driver);
+/// todos.engine().stop();
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Cancel safety
+/// As [`SyncEngine`]: every call can be dropped at any await. A read that is dropped changes nothing, and a sync
+/// that was asked for goes on without the call that waited for it.
 pub struct SimpleSyncOrchestrator<T> {
     engine: SyncEngine,
     collection: CollectionName,
@@ -95,7 +153,11 @@ impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
         Target::new(self.collection.clone(), scope.clone())
     }
 
-    fn key(&self, scope: &SyncScope, id: &T::Id) -> Result<RecordKey> {
+    /// One record within a scope, as the engine's own calls name it.
+    ///
+    /// # Errors
+    /// `Invalid` if the id cannot be one.
+    pub fn key(&self, scope: &SyncScope, id: &T::Id) -> Result<RecordKey> {
         Ok(RecordKey::new(self.target(scope), RecordId::new(id.to_text())?))
     }
 

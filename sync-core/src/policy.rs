@@ -26,15 +26,26 @@ pub enum CachePolicy {
     OnlineOnly,
 }
 
-/// Options of one read.
+/// Options of one read. A bare [`CachePolicy`] is enough wherever they are asked for.
+///
+/// ```
+/// use std::time::Duration;
+/// use sync_core::{CachePolicy, ReadOptions};
+///
+/// let quick = ReadOptions::from(CachePolicy::RemoteFirst)
+///     .with_max_age(Duration::from_secs(30))
+///     .with_deadline(Duration::from_secs(2));
+/// assert!(quick.policy == CachePolicy::RemoteFirst && !quick.prefer_remote_eval);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReadOptions {
     /// Where the answer comes from.
     pub policy: CachePolicy,
-    /// A sync that ended less than this ago is recent enough, and no other is made.
+    /// A sync that ended less than this ago, by the local clock, is recent enough, and no other is made. A scope
+    /// that is incomplete is never recent enough.
     pub max_age: Option<Duration>,
-    /// How long to wait for a sync. The sync goes on in the background if it takes longer.
+    /// How long to wait for a sync; 10 seconds by default. The sync goes on in the background if it takes longer.
     pub deadline: Duration,
     /// Let the remote evaluate the query; its hits are merged like any pulled record, and the answer still comes
     /// from the store. If the remote cannot evaluate the query, a sync takes its place.

@@ -17,11 +17,16 @@ use crate::{
 const LIMITS: &str = "cache_limits";
 const CHUNK: u64 = 500;
 
-/// Limits of the local store. They are stored, and hold for every engine that opens the store.
+/// Limits of the local store. They are stored with it, so that every engine that opens it knows them.
+///
+/// They are enforced when they are set, and by [`SyncEngine::enforce_cache_limits`]: at the start of the app, say,
+/// or when it goes to the background. A sync does not enforce them by itself: what it has just fetched would be
+/// given up, fetched by the next one, and so on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CacheLimits {
-    /// About how many bytes records and operations may take together; `None` = no limit.
+    /// About how many bytes records and operations may take together; `None` = no limit. Memory of deletes goes
+    /// first, then the records that have not changed here for longest.
     pub max_bytes: Option<u64>,
     /// Records that have not changed here for so long are given up; `None` = never.
     pub max_age: Option<Duration>,
@@ -100,10 +105,51 @@ impl SyncEngine {
     ///
     /// # Errors
     /// The store's; `LeaseLost` if a synchronization does not end.
+    ///
+    /// # Cancel safety
+    /// It goes on without the call that waited for it.
     pub async fn enforce_cache_limits(&self) -> Result<u64> {
+        self.inner.check_running()?;
         let limits = self.cache_limits().await?;
-        let inner = &self.inner;
-        let now = inner.now();
+        let inner = Arc::clone(&self.inner);
+        self.detached(async move { inner.enforce(&limits).await }).await
+    }
+
+    /// Removes everything of a scope from the local store. It comes back with the next sync.
+    ///
+    /// Refuses while operations are pending, unless `discard_pending`; then they are given up and returned.
+    ///
+    /// # Errors
+    /// `PendingOps` with their number; the store's; `LeaseLost` if a synchronization does not end.
+    ///
+    /// # Cancel safety
+    /// It goes on without the call that waited for it.
+    pub async fn clear(&self, scope: &SyncScope, discard_pending: bool) -> Result<Cleared> {
+        self.inner.check_running()?;
+        let (inner, scope) = (Arc::clone(&self.inner), scope.clone());
+        self.detached(async move { inner.clear(&scope, discard_pending).await })
+            .await
+    }
+
+    /// Runs `work` as a task of its own: a dropped call must not leave a lease behind.
+    pub(super) async fn detached<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.inner.effects.spawner.spawn(Box::pin(async move {
+            // Without a receiver, the call was dropped and nobody waits for the answer.
+            let _ = sender.send(work.await);
+        }));
+        receiver
+            .await
+            .unwrap_or_else(|_| Err(SyncError::new(ErrorKind::Stopped, "the engine was stopped")))
+    }
+}
+
+impl Inner {
+    async fn enforce(&self, limits: &CacheLimits) -> Result<u64> {
+        let now = self.now();
         let older_than = |age: Duration| now.plus_micros(-i64::try_from(age.as_micros()).unwrap_or(i64::MAX));
         let all = EvictionQuery {
             target: None,
@@ -112,15 +158,14 @@ impl SyncEngine {
             limit: CHUNK,
         };
         if let Some(age) = limits.tombstone_age {
-            inner
-                .evict(
-                    &EvictionQuery {
-                        touched_before: Some(older_than(age)),
-                        ..all.clone()
-                    },
-                    u64::MAX,
-                )
-                .await?;
+            self.evict(
+                &EvictionQuery {
+                    touched_before: Some(older_than(age)),
+                    ..all.clone()
+                },
+                u64::MAX,
+            )
+            .await?;
         }
         let mut evicted = 0;
         if let Some(age) = limits.max_age {
@@ -129,16 +174,16 @@ impl SyncEngine {
                 touched_before: Some(older_than(age)),
                 ..all.clone()
             };
-            evicted += inner.evict(&old, u64::MAX).await?;
+            evicted += self.evict(&old, u64::MAX).await?;
         }
         if let Some(max) = limits.max_bytes {
-            let size = inner.store.approx_size(None).await?;
+            let size = self.store.approx_size(None).await?;
             if size > max {
-                inner.evict(&all, size - max).await?;
+                self.evict(&all, size - max).await?;
             }
-            let size = inner.store.approx_size(None).await?;
+            let size = self.store.approx_size(None).await?;
             if size > max {
-                evicted += inner
+                evicted += self
                     .evict(
                         &EvictionQuery {
                             tombstones: false,
@@ -152,27 +197,6 @@ impl SyncEngine {
         Ok(evicted)
     }
 
-    /// Removes everything of a scope from the local store. It comes back with the next sync.
-    ///
-    /// Refuses while operations are pending, unless `discard_pending`; then they are given up and returned.
-    ///
-    /// # Errors
-    /// `PendingOps` with their number; the store's; `LeaseLost` if a synchronization does not end.
-    pub async fn clear(&self, scope: &SyncScope, discard_pending: bool) -> Result<Cleared> {
-        self.inner.check_running()?;
-        let (inner, scope) = (Arc::clone(&self.inner), scope.clone());
-        // A task of its own: a dropped call must not leave the lease behind.
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.inner.effects.spawner.spawn(Box::pin(async move {
-            let _ = sender.send(inner.clear(&scope, discard_pending).await);
-        }));
-        receiver
-            .await
-            .unwrap_or_else(|_| Err(SyncError::new(ErrorKind::Stopped, "the engine was stopped")))
-    }
-}
-
-impl Inner {
     async fn clear(&self, scope: &SyncScope, discard_pending: bool) -> Result<Cleared> {
         let lease = self.lease_for_limits(scope).await?;
         let result = self.clear_leased(scope, discard_pending, &lease).await;

@@ -72,6 +72,56 @@ use flights::{Flights, Ticket};
 /// A cheap handle: clones share the engine. Typed access to one record type is
 /// [`SimpleSyncOrchestrator`](crate::SimpleSyncOrchestrator), from [`SyncEngine::of`].
 ///
+/// ```
+/// use std::sync::Arc;
+///
+/// use adapter_memory::{MemoryLocalStore, MemoryRemoteStore, Rejection};
+/// use sync_core::{
+///     CacheLimits, CollectionName, CollectionSchema, ErrorKind, OpQuery, Payload, RecordId, RecordKey, SyncEngine,
+///     SyncScope, Target, Write, resolve::LastWriteWins,
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), sync_core::SyncError> {
+/// let remote = MemoryRemoteStore::new();
+/// remote.set_validator(|op| {
+///     let bad = op.payload.as_ref()?.as_str().contains("poison");
+///     bad.then(|| Rejection::new("bad_name", "that name is not nice"))
+/// });
+/// let engine = SyncEngine::builder(Arc::new(MemoryLocalStore::new()), Arc::new(remote))
+///     .register_schema(CollectionSchema::untyped("plants", "id")?, LastWriteWins)
+///     .build()
+///     .await?;
+/// let scope = SyncScope::new("garden")?;
+/// let plants = Target::new(CollectionName::new("plants")?, scope.clone());
+/// let write = |id: &str, name: &str| -> Result<Write, sync_core::SyncError> {
+///     let key = RecordKey::new(plants.clone(), RecordId::new(id)?);
+///     Ok(Write::create_raw(key, Payload::parse(format!(r#"{{"id":"{id}","name":"{name}"}}"#))?))
+/// };
+///
+/// // Several writes, one transaction.
+/// engine.write_batch(vec![write("1", "rose")?, write("2", "fern")?]).await?;
+/// engine.write(write("3", "poison ivy")?).await?;
+/// let report = engine.synchronize(&scope).await?;
+/// assert_eq!((report.pushed, report.parked), (2, 1));
+///
+/// // What was refused waits for the user, and holds up nobody else.
+/// assert_eq!(engine.status().why_not_moving(), ["1 operation was refused and waits for you"]);
+/// let refused = engine.pending_ops(&OpQuery::default()).await?.remove(0);
+/// println!("{}", engine.explain(&refused.key).await?);
+/// assert_eq!(engine.clear(&scope, false).await.unwrap_err().kind(), ErrorKind::PendingOps);
+/// let backup = engine.export_ops(None).await?;
+/// engine.discard_op(refused.op_id).await?;
+/// assert_eq!(engine.import_ops(&backup).await?.written.len(), 1);
+///
+/// // Confirmed records may leave to save room; what is pending never does.
+/// let limits = CacheLimits::default().with_max_bytes(0);
+/// assert_eq!(engine.set_cache_limits(&limits).await?, 2);
+/// assert_eq!(engine.count_ops(None).await?.total(), 1);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Cancel safety
 /// Every method of the engine can be dropped at any await. A dropped write has happened as a whole or not at
 /// all, and the store tells which. Synchronizations run in tasks of their own: dropping a call that waits for

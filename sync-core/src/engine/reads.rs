@@ -208,14 +208,8 @@ impl SyncEngine {
             .into_iter()
             .map(|(id, versioned)| (id, RemoteState::Live(versioned)))
             .collect();
-        // The merge is a task of its own: a dropped read must not leave the lease behind.
-        let (sender, receiver) = tokio::sync::oneshot::channel();
         let (inner, target) = (Arc::clone(&self.inner), target.clone());
-        self.inner.effects.spawner.spawn(Box::pin(async move {
-            let _ = sender.send(run::merge_hits(&inner, &target, hits).await);
-        }));
-        receiver
+        self.detached(async move { run::merge_hits(&inner, &target, hits).await })
             .await
-            .unwrap_or_else(|_| Err(SyncError::new(ErrorKind::Stopped, "the engine was stopped")))
     }
 }

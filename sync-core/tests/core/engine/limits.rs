@@ -241,3 +241,26 @@ async fn waiting_for_the_lease_of_another_process_ends_and_leaves_the_status_idl
     assert!(reasons[0].contains("another process"), "{reasons:?}");
     assert!(device.engine().status().why_not_moving().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_call_leaves_no_lease_behind_and_its_work_goes_on() {
+    let remote = timed_remote();
+    put(&remote, &scope(), "1", "tea");
+    let device = TimedDevice::new(&remote).await;
+    device.sync().await;
+    let now = sync_core::Clock::now(&*device.time.clock);
+    let store: &dyn sync_core::LocalStore = &device.store;
+    let name = format!("sync:{}", scope());
+    let other = uuid::Uuid::from_u128(7);
+    store.acquire_lease(&name, other, now, seconds(10)).await.unwrap();
+    let limits = CacheLimits::default().with_max_bytes(0);
+    let dropped = tokio::time::timeout(seconds(1), device.engine().set_cache_limits(&limits)).await;
+    assert!(dropped.is_err() && count(&device, &scope()).await == 1);
+    pass(seconds(20)).await;
+    assert_eq!(
+        (count(&device, &scope()).await, device.time.tasks.running()),
+        (0, 0)
+    );
+    device.sync().await;
+    assert_eq!(count(&device, &scope()).await, 1);
+}
