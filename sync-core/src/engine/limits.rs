@@ -30,6 +30,9 @@ pub struct CacheLimits {
     pub max_bytes: Option<u64>,
     /// Records that have not changed here for so long are given up; `None` = never.
     pub max_age: Option<Duration>,
+    /// The same for single scopes, in place of `max_age`.
+    #[serde(default)]
+    pub scope_max_age: Vec<(SyncScope, Duration)>,
     /// Memory of deletes that is older than this is given up; `None` = never. A tombstone that is given up can
     /// no longer keep a stale answer of the remote from bringing the record back.
     pub tombstone_age: Option<Duration>,
@@ -45,6 +48,13 @@ impl CacheLimits {
     /// Limits the age of records.
     pub fn with_max_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
+        self
+    }
+
+    /// Limits the age of records of one scope, whatever the limit of the others.
+    pub fn with_scope_max_age(mut self, scope: &SyncScope, age: Duration) -> Self {
+        self.scope_max_age.retain(|(of, _)| of != scope);
+        self.scope_max_age.push((scope.clone(), age));
         self
     }
 
@@ -168,8 +178,16 @@ impl Inner {
             .await?;
         }
         let mut evicted = 0;
-        if let Some(age) = limits.max_age {
+        for target in self.store.list_targets().await? {
+            let own = limits
+                .scope_max_age
+                .iter()
+                .find(|(scope, _)| *scope == target.scope);
+            let Some(age) = own.map(|(_, age)| *age).or(limits.max_age) else {
+                continue;
+            };
             let old = EvictionQuery {
+                target: Some(target),
                 tombstones: false,
                 touched_before: Some(older_than(age)),
                 ..all.clone()

@@ -96,6 +96,33 @@ async fn records_older_than_the_limit_are_given_up_and_younger_ones_stay() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_scope_can_have_an_age_limit_of_its_own() {
+    let remote = timed_remote();
+    for scope in [scope(), other_scope()] {
+        put(&remote, &scope, "1", "tea");
+    }
+    let device = TimedDevice::new(&remote).await;
+    device.sync().await;
+    device.todos.synchronize(&other_scope()).await.unwrap();
+    let limits = CacheLimits::default()
+        .with_max_age(seconds(1_000))
+        .with_scope_max_age(&other_scope(), seconds(10));
+    device.engine().set_cache_limits(&limits).await.unwrap();
+    assert_eq!(device.engine().cache_limits().await.unwrap(), limits);
+    pass(seconds(11)).await;
+    assert_eq!(device.engine().enforce_cache_limits().await.unwrap(), 1);
+    assert_eq!(
+        (
+            count(&device, &scope()).await,
+            count(&device, &other_scope()).await
+        ),
+        (1, 0)
+    );
+    pass(seconds(1_000)).await;
+    assert_eq!(device.engine().enforce_cache_limits().await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn tombstones_are_kept_until_their_age_has_passed() {
     let remote = timed_remote();
     put(&remote, &scope(), "1", "tea");
