@@ -37,7 +37,7 @@ async fn main() -> Result<(), Failure> {
     reads(&table, 100_000 / scale).await?;
     drain(&table, 10_000 / scale).await?;
     opening(&table, 100_000 / scale).await?;
-    memory(&table, 20_000 / scale, 200_000 / scale)?;
+    memory(&table, 100_000 / scale, 400_000 / scale)?;
     Ok(())
 }
 
