@@ -14,10 +14,13 @@ use crate::{
     operation::{OpKind, OpState, OpStateKind, PendingOp},
     payload::Payload,
     record_state::RecordState,
-    scope::{SyncScope, Target},
+    scope::{CollectionName, SyncScope, Target},
     store::OpQuery,
     time::Timestamp,
 };
+
+/// How many operations are looked at, at most, for those that must go before the delete of a parent.
+const MAX_LOOKAHEAD: usize = 5_000;
 
 /// What to send next.
 #[derive(Debug, Default)]
@@ -69,9 +72,10 @@ pub(crate) async fn next_batch(
             return Ok(NextBatch::default());
         };
         let exhausted = heads.len() < window;
-        let split_group = !exhausted && splits_group(inner, &heads);
-        if split_group {
-            // A write batch goes as a whole, so the window must not end within one.
+        let children_beyond = window < MAX_LOOKAHEAD && deletes_parent(inner, &heads);
+        if !exhausted && (children_beyond || splits_group(inner, &heads)) {
+            // A write batch goes as a whole, so the window must not end within one. What is pending of the
+            // children of a deleted record may stand behind the window's end, too.
             window = window.saturating_mul(2);
             continue;
         }
@@ -86,6 +90,20 @@ pub(crate) async fn next_batch(
         }
         after_seq = Some(last_seq);
     }
+}
+
+/// Whether records are to be deleted that others may name as parents.
+fn deletes_parent(inner: &Inner, heads: &[PendingOp]) -> bool {
+    let is_parent = |name: &CollectionName| {
+        let mut parents = inner.collections.values().flat_map(|known| &known.schema.parents);
+        parents.any(|parent| parent.collection == *name)
+    };
+    let deleted: BTreeSet<&CollectionName> = heads
+        .iter()
+        .filter(|op| op.kind == OpKind::Delete)
+        .map(|op| &op.key.target.collection)
+        .collect();
+    deleted.into_iter().any(is_parent)
 }
 
 fn splits_group(inner: &Inner, heads: &[PendingOp]) -> bool {
@@ -153,6 +171,7 @@ impl<'a> Arranger<'a> {
         for state in &self.candidates {
             self.place(state, &children_of, &mut placed, &mut order);
         }
+        let mut waiting = BTreeMap::new();
         for key in order {
             let Some(state) = self.known.get(key) else {
                 continue;
@@ -160,14 +179,18 @@ impl<'a> Arranger<'a> {
             let Some(op) = state.ops.first() else { continue };
             match &op.state {
                 OpState::Parked(_) => batch.park.push(state.clone()),
-                OpState::Queued | OpState::InDoubt => match self.obstacle(state) {
-                    Obstacle::None => batch.send.push(state.clone()),
-                    Obstacle::Parked(by) if op.state == OpState::Queued => {
-                        batch.block.push((state.clone(), by))
+                OpState::Queued | OpState::InDoubt => {
+                    let obstacle = self.obstacle(state, &waiting);
+                    match obstacle {
+                        Obstacle::None => batch.send.push(state.clone()),
+                        Obstacle::Parked(by) if op.state == OpState::Queued => {
+                            batch.block.push((state.clone(), by))
+                        }
+                        Obstacle::Later(at) => batch.delay.push((state.clone(), at)),
+                        Obstacle::Parked(_) => {}
                     }
-                    Obstacle::Later(at) => batch.delay.push((state.clone(), at)),
-                    Obstacle::Parked(_) => {}
-                },
+                    waiting.insert(key, obstacle);
+                }
                 OpState::Deferred | OpState::Blocked { .. } => {}
             }
         }
@@ -224,8 +247,9 @@ impl<'a> Arranger<'a> {
         !self.held.contains(&state.key) && state.ops.first().is_some_and(due)
     }
 
-    /// Whether a parent that is still to be created stands in the way.
-    fn obstacle(&self, state: &RecordState) -> Obstacle {
+    /// Whether a parent that is still to be created stands in the way. `waiting` tells what stands in the way of
+    /// the records before this one.
+    fn obstacle(&self, state: &RecordState, waiting: &BTreeMap<&RecordKey, Obstacle>) -> Obstacle {
         for parent in parents_of(self.inner, state) {
             let Some(parent) = self.known.get(&parent).filter(|parent| !parent.base.is_live()) else {
                 continue;
@@ -241,7 +265,10 @@ impl<'a> Arranger<'a> {
                     let pause = self.now.plus(self.inner.options.retry_base);
                     return Obstacle::Later(op.next_attempt_at.max(pause));
                 }
-                OpState::Queued | OpState::InDoubt => {}
+                OpState::Queued | OpState::InDoubt => match waiting.get(&parent.key) {
+                    None | Some(Obstacle::None) => {}
+                    Some(obstacle) => return *obstacle,
+                },
             }
         }
         Obstacle::None
@@ -273,6 +300,7 @@ impl<'a> Arranger<'a> {
     }
 }
 
+#[derive(Clone, Copy, Debug)]
 enum Obstacle {
     None,
     Parked(OpId),

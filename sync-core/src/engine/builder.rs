@@ -106,7 +106,6 @@ impl SyncEngineBuilder {
         if let Some(persisted) = self.store.load_clock().await? {
             clock.resume(persisted);
         }
-        let holder = effects.new_uuid();
         let online = effects.connectivity.is_online();
         let inner = Inner {
             store: self.store,
@@ -116,7 +115,6 @@ impl SyncEngineBuilder {
             options: self.options,
             effects,
             clock,
-            holder,
             flights: Flights::default(),
             server_offset: AtomicI64::new(0),
             status: watch::Sender::new(Arc::new(SyncStatus {

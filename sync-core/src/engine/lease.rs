@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::Inner;
 use crate::{
     change_set::Fence,
@@ -16,6 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Lease {
     name: String,
+    /// A new one for each lease: two tasks of one engine exclude each other as well.
+    holder: Uuid,
     fence: Fence,
     until: Timestamp,
 }
@@ -25,14 +29,16 @@ impl Lease {
     pub(crate) async fn acquire(inner: &Inner, scope: &SyncScope) -> Result<Self> {
         let name = format!("sync:{scope}");
         let patience = inner.options.lease_time + inner.options.call_deadline;
+        let holder = inner.effects.new_uuid();
         let give_up = inner.effects.clock.monotonic() + patience;
         loop {
             let now = inner.now();
             let time = inner.options.lease_time;
-            let held_until = match inner.store.acquire_lease(&name, inner.holder, now, time).await? {
+            let held_until = match inner.store.acquire_lease(&name, holder, now, time).await? {
                 LeaseAnswer::Granted(fence) => {
                     return Ok(Self {
                         name,
+                        holder,
                         fence,
                         until: now.plus(time),
                     });
@@ -66,7 +72,7 @@ impl Lease {
         let time = inner.options.lease_time;
         match inner
             .store
-            .acquire_lease(&self.name, inner.holder, now, time)
+            .acquire_lease(&self.name, self.holder, now, time)
             .await?
         {
             LeaseAnswer::Granted(fence) if fence.token == self.fence.token => {

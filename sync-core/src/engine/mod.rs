@@ -35,7 +35,6 @@ use std::{
 
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::{broadcast, watch};
-use uuid::Uuid;
 
 use crate::{
     capability::Capabilities,
@@ -148,8 +147,6 @@ pub(crate) struct Inner {
     pub(crate) options: EngineOptions,
     pub(crate) effects: Effects,
     pub(crate) clock: HybridClock,
-    /// Who this engine is among those that share the store.
-    pub(crate) holder: Uuid,
     pub(crate) flights: Flights,
     /// Server time minus local time, in microseconds.
     pub(crate) server_offset: AtomicI64,

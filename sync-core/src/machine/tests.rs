@@ -138,10 +138,10 @@ impl Bench {
 
 /// What a store does at a commit: numbers for new operations, a new revision.
 fn stored(state: &mut RecordState) {
-    let mut next = state.ops.iter().map(|op| op.seq).max().unwrap_or(0) + 1;
-    for op in state.ops.iter_mut().filter(|op| op.seq == 0) {
-        op.seq = next;
-        next += 1;
+    let last = state.ops.iter().map(|op| op.seq).max().unwrap_or(0);
+    let new = state.ops.iter_mut().filter(|op| op.seq == 0);
+    for (op, seq) in new.zip(last + 1..) {
+        op.seq = seq;
     }
     state.revision += 1;
 }

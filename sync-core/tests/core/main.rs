@@ -1,6 +1,10 @@
 //! Integration tests of sync-core.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking, helpers included")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, helpers included"
+)]
 
 #[cfg(feature = "derive")]
 mod derive;

@@ -12,6 +12,7 @@ use sync_testkit::effects::TestEffects;
 
 use super::{
     hooks::{HookedRemote, HookedStore, Hooks},
+    steps::Steps,
     world::{Device, Todo, todo},
 };
 
@@ -28,7 +29,17 @@ impl Lab {
 
     /// A lab whose backend is not the strongest.
     pub(crate) fn over(adjust: impl FnOnce(MemoryRemoteBuilder) -> MemoryRemoteBuilder) -> Self {
-        let time = TestEffects::tokio(7);
+        Self::with(TestEffects::tokio(7), adjust)
+    }
+
+    /// A lab whose tasks are moved step by step.
+    pub(crate) fn stepping(steps: &Steps) -> Self {
+        Self::with(TestEffects::with_spawner(7, Arc::new(steps.clone())), |builder| {
+            builder
+        })
+    }
+
+    fn with(time: TestEffects, adjust: impl FnOnce(MemoryRemoteBuilder) -> MemoryRemoteBuilder) -> Self {
         let builder = MemoryRemoteStore::builder().clock(Arc::new(time.clock.clone()));
         Self {
             remote: adjust(builder).build(),
@@ -52,6 +63,27 @@ impl Lab {
         resolver: impl ConflictResolver,
         options: EngineOptions,
     ) -> Probe {
+        self.open_with(self.time.effects(), store, resolver, options)
+            .await
+    }
+
+    /// A device whose tasks are moved apart from those of the others.
+    pub(crate) async fn open_on(&self, steps: &Steps, store: MemoryLocalStore) -> Probe {
+        let effects = Effects {
+            spawner: Arc::new(steps.clone()),
+            ..self.time.effects()
+        };
+        self.open_with(effects, store, LastWriteWins, EngineOptions::default())
+            .await
+    }
+
+    async fn open_with(
+        &self,
+        effects: Effects,
+        store: MemoryLocalStore,
+        resolver: impl ConflictResolver,
+        options: EngineOptions,
+    ) -> Probe {
         let hooks = Hooks::default();
         let client = self.remote.another_client();
         let local = HookedStore {
@@ -62,14 +94,7 @@ impl Lab {
             remote: client.clone(),
             hooks: hooks.clone(),
         };
-        let engine = engine(
-            Arc::new(local),
-            Arc::new(remote),
-            self.time.effects(),
-            resolver,
-            options,
-        )
-        .await;
+        let engine = engine(Arc::new(local), Arc::new(remote), effects, resolver, options).await;
         Probe {
             device: Device {
                 store,
@@ -88,6 +113,18 @@ impl Lab {
     /// Lets enough time pass for every pause to end.
     pub(crate) fn pass_pauses(&self) {
         self.pass(Duration::from_secs(900));
+    }
+
+    /// Runs the future to its end, with a little time between its steps.
+    pub(crate) fn run_as_time_passes<F: Future>(&self, steps: &Steps, future: F) -> F::Output {
+        let mut future = Box::pin(future);
+        for _ in 0..1_000 {
+            if let Some(output) = steps.run_for(20, &mut future) {
+                return output;
+            }
+            self.pass(Duration::from_millis(100));
+        }
+        panic!("it waits for ever");
     }
 
     pub(crate) fn now(&self) -> sync_core::Timestamp {

@@ -1,8 +1,12 @@
 //! The engine over the memory store and the memory remote.
 
+mod agreement;
+mod batches;
 mod builder;
+mod concurrency;
 mod conflicts;
 mod convergence;
+mod crashes;
 mod cursor;
 mod deletes;
 mod driver;
@@ -14,8 +18,11 @@ mod limits;
 mod link;
 mod order;
 mod outbox;
+mod parents;
 mod policies;
 mod schema;
+mod scopes;
+mod side_by_side;
 mod simulation;
 mod status;
 mod steps;

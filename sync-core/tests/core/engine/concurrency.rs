@@ -1,0 +1,99 @@
+//! Several engines on one store, as in several processes on one file.
+
+use std::time::Duration;
+
+use sync_core::{EngineOptions, ErrorKind, OpState, resolve::LastWriteWins};
+
+use super::{
+    hooks::Moment,
+    lab::{Lab, Probe, payload},
+    steps::Steps,
+    world::{key, remote_titles, scope, titles},
+};
+
+fn two_engines(lab: &Lab, steps: &Steps) -> (Probe, Probe) {
+    let first = steps.run(lab.device());
+    let store = first.store.reopen();
+    let second = steps.run(lab.open(store, LastWriteWins, EngineOptions::default()));
+    (first, second)
+}
+
+// Trap 28: broadcast-channel#385: two tabs pushed the same queue.
+#[test]
+fn two_engines_on_one_store_push_each_operation_once() {
+    let steps = Steps::default();
+    let lab = Lab::stepping(&steps);
+    let (a, b) = two_engines(&lab, &steps);
+    for n in 0..5 {
+        steps.run(a.create(&format!("a{n}"), "from a"));
+        steps.run(b.create(&format!("b{n}"), "from b"));
+        lab.remote
+            .put(&key(&format!("r{n}")), payload(&format!("r{n}"), "theirs"));
+    }
+    let (first, second) = lab.run_as_time_passes(&steps, futures::future::join(a.sync(), b.sync()));
+    assert_eq!(first.pushed + second.pushed, 10);
+    assert_eq!(first.duplicates + second.duplicates, 0);
+    let sent: usize = lab.remote.push_log().iter().map(|batch| batch.ops.len()).sum();
+    assert_eq!(sent, 10, "each was sent once");
+    assert_eq!(steps.run(a.titles()), remote_titles(&lab.remote));
+    assert_eq!(steps.run(b.pending()), 0);
+}
+
+// P12: requests that arrive while one is under way share the next.
+#[test]
+fn many_requests_make_two_syncs() {
+    let steps = Steps::default();
+    let lab = Lab::stepping(&steps);
+    let a = steps.run(lab.device());
+    steps.run(a.create("1", "tea"));
+    // RCS-19: ten quick writes made ten syncs that pushed the same operations.
+    let all = futures::future::join_all((0..10).map(|_| a.sync()));
+    let reports = steps.run(all);
+    let requests: std::collections::BTreeSet<_> = reports
+        .iter()
+        .map(|report| std::sync::Arc::as_ptr(report) as usize)
+        .collect();
+    assert!(requests.len() <= 2, "{} syncs", requests.len());
+    assert_eq!(lab.remote.push_log().len(), 1);
+}
+
+// P12: the one who was taken for dead comes back in the middle of its sync.
+#[test]
+fn a_holder_that_lost_its_lease_commits_nothing_more() {
+    for moment in [Moment::AfterPush, Moment::BeforePush, Moment::AfterPull] {
+        let (steps, others) = (Steps::default(), Steps::default());
+        let lab = Lab::stepping(&steps);
+        let sleeper = steps.run(lab.device());
+        let heir = others.run(lab.open_on(&others, sleeper.store.reopen()));
+        steps.run(sleeper.create("1", "tea"));
+        lab.remote.put(&key("r"), payload("r", "theirs"));
+        let (wake, woken) = futures::channel::oneshot::channel::<()>();
+        sleeper.hooks.once(moment, || async move {
+            let _ = woken.await;
+        });
+        let inbox = scope();
+        let mut sync = Box::pin(sleeper.todos.synchronize(&inbox));
+        assert!(steps.run_for(500, &mut sync).is_none(), "{moment:?}: it sleeps");
+        lab.pass(EngineOptions::default().lease_time + Duration::from_secs(1));
+        others.run(heir.sync());
+        others.run(heir.rename("1", "green tea"));
+        lab.remote.put(&key("r"), payload("r", "newer"));
+        others.run(heir.sync());
+        let before = others.run(heir.titles());
+        wake.send(()).unwrap();
+        let error = steps.run(&mut sync).unwrap_err();
+        assert!(
+            matches!(error.kind(), ErrorKind::LeaseLost | ErrorKind::Timeout),
+            "{moment:?}: {error}"
+        );
+        assert_eq!(others.run(heir.titles()), before, "{moment:?}");
+        assert_eq!(before, titles([("1", "green tea"), ("r", "newer")]));
+        assert!(
+            others
+                .run(heir.ops())
+                .iter()
+                .all(|op| op.state != OpState::InDoubt)
+        );
+        assert_eq!(remote_titles(&lab.remote), before, "{moment:?}");
+    }
+}
