@@ -58,6 +58,8 @@ pub(crate) struct Applied {
     pub(crate) quarantined: Vec<QuarantinedRow>,
     pub(crate) conflicts: Vec<ConflictRecord>,
     pub(crate) parked: Vec<PendingOp>,
+    /// Operations whose answer was outstanding, and whose effect was seen.
+    pub(crate) took_effect: Vec<PendingOp>,
 }
 
 impl Run<'_> {
@@ -216,6 +218,11 @@ impl Run<'_> {
             transition.before = state;
             transition.add_to(changes);
             applied.changed += 1;
+            let answered = transition.before.ops.first().filter(|head| {
+                let left = transition.after.ops.iter().any(|op| op.op_id == head.op_id);
+                transition.conflict.is_none() && head.state == OpState::InDoubt && !left
+            });
+            applied.took_effect.extend(answered.cloned());
             applied.conflicts.extend(transition.conflict.clone());
             let newly_parked = |op: &&PendingOp| {
                 matches!(op.state, OpState::Parked(_))
@@ -292,6 +299,14 @@ impl Run<'_> {
         }
         for op in applied.parked {
             self.tell_parked(&op);
+        }
+        for op in applied.took_effect {
+            self.report.pushed += 1;
+            self.report.duplicates += 1;
+            self.inner.emit(SyncEvent::Pushed {
+                key: op.key,
+                op_id: op.op_id,
+            });
         }
         if applied.changed > 0 {
             self.inner.emit(SyncEvent::Pulled {

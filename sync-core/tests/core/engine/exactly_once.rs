@@ -66,7 +66,12 @@ async fn after_a_lost_answer_and_a_restart_nothing_takes_effect_again() {
         drop(a);
         lab.pass_pauses();
         let restarted = lab.open(store, NeverAsked, EngineOptions::default()).await;
-        assert_eq!(restarted.sync().await.conflicts(), 0, "{name}");
+        let report = restarted.sync().await;
+        assert_eq!(
+            (report.pushed, report.duplicates, report.conflicts()),
+            (3, 3, 0),
+            "{name}"
+        );
         expect_one_effect_each(&lab, name).await;
         assert_eq!(
             remote_titles(&lab.remote),
