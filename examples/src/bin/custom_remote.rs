@@ -162,6 +162,7 @@ struct JsonFiles(tempfile::TempDir);
 impl RemoteFixture for JsonFiles {
     async fn fresh(&self) -> Arc<dyn RemoteStore> {
         let path = self.0.path().join("suite.json");
+        // Before the first case there is none.
         let _ = fs::remove_file(&path);
         Arc::new(JsonFileRemote {
             path,

@@ -141,3 +141,68 @@ impl<'d> Pages<'d> {
         self.page.pop_front()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use adapter_memory::MemoryRemoteStore;
+    use sync_core::{Payload, Write};
+
+    use super::*;
+    use crate::arguments::ResolverChoice;
+
+    fn record(id: u32, value: u32) -> (RecordId, Payload) {
+        let payload = Payload::parse(format!(r#"{{"id":"{id}","value":{value}}}"#)).unwrap();
+        (RecordId::new(id.to_string()).unwrap(), payload)
+    }
+
+    async fn differences(devices: &[Device; 2], remote: &MemoryRemoteStore) -> u64 {
+        compare(devices, remote).await.unwrap().differences
+    }
+
+    #[tokio::test]
+    async fn any_difference_between_the_three_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let remote = MemoryRemoteStore::new();
+        let open = async |name| Device::open(name, folder.path(), &remote, "id", ResolverChoice::Lww).await;
+        let devices = [open("A").await.unwrap(), open("B").await.unwrap()];
+        let [a, b] = &devices;
+        let many = PAGE as u32 + 10;
+        remote.seed(a.scope(), &a.target.collection, (0..many).map(|id| record(id, 1)));
+        assert_eq!(differences(&devices, &remote).await, u64::from(many));
+        a.engine.synchronize(a.scope()).await.unwrap();
+        assert!(
+            differences(&devices, &remote).await >= u64::from(many),
+            "B has nothing"
+        );
+        b.engine.synchronize(b.scope()).await.unwrap();
+        assert_eq!(differences(&devices, &remote).await, 0);
+
+        let (id, changed) = record(many - 1, 2);
+        remote.put(&a.key(&id), changed.clone());
+        assert_eq!(
+            differences(&devices, &remote).await,
+            1,
+            "the remote has other content"
+        );
+        a.engine.synchronize(a.scope()).await.unwrap();
+        assert_eq!(differences(&devices, &remote).await, 1, "B has other content");
+        b.engine.synchronize(b.scope()).await.unwrap();
+        b.engine.write(Write::delete_raw(b.key(&id))).await.unwrap();
+        assert_eq!(
+            differences(&devices, &remote).await,
+            1,
+            "a record is missing on B"
+        );
+        let (id, new) = record(many, 1);
+        b.engine.write(Write::create_raw(b.key(&id), new)).await.unwrap();
+        assert_eq!(
+            differences(&devices, &remote).await,
+            2,
+            "and another one is only there"
+        );
+        b.engine.synchronize(b.scope()).await.unwrap();
+        a.engine.synchronize(a.scope()).await.unwrap();
+        assert_eq!(compare(&devices, &remote).await.unwrap().rows, u64::from(many));
+        assert_eq!(differences(&devices, &remote).await, 0);
+    }
+}

@@ -51,7 +51,7 @@ impl Story {
             what,
             total,
             bar,
-            next_line: 0,
+            next_line: ProgressLine::STEPS_PER_LINE,
         }
     }
 }
@@ -77,12 +77,7 @@ impl ProgressLine {
             bar.set_position(position);
             return;
         }
-        let due = *(if self.next_line == 0 {
-            &Self::STEPS_PER_LINE
-        } else {
-            &self.next_line
-        });
-        if position >= due {
+        if position >= self.next_line {
             match self.total {
                 Some(total) => println!(
                     "   {}: {} of about {}",
