@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use uuid::Uuid;
+
 use super::Inner;
 use crate::{
     error::Result,
@@ -166,10 +168,13 @@ impl<'a> Arranger<'a> {
     fn arrange(self, limit: usize) -> NextBatch {
         let mut batch = NextBatch::default();
         let mut placed = BTreeSet::new();
-        let children_of = self.pending_children();
+        let before = Prerequisites {
+            of_record: self.pending_children(),
+            of_group: self.parents_of_groups(),
+        };
         let mut order = Vec::new();
         for state in &self.candidates {
-            self.place(state, &children_of, &mut placed, &mut order);
+            self.place(state, &before, &mut placed, &mut order);
         }
         let mut waiting = BTreeMap::new();
         for key in order {
@@ -194,8 +199,27 @@ impl<'a> Arranger<'a> {
                 OpState::Deferred | OpState::Blocked { .. } => {}
             }
         }
+        if self.inner.capabilities.atomic_batch {
+            hold_together(&mut batch);
+        }
         self.cut(&mut batch, limit);
         batch
+    }
+
+    /// The parents that members of write batches name and that are not members themselves.
+    fn parents_of_groups(&self) -> BTreeMap<Uuid, Vec<RecordKey>> {
+        let mut parents: BTreeMap<Uuid, Vec<RecordKey>> = BTreeMap::new();
+        for state in &self.candidates {
+            let Some(group) = group_of(state).filter(|_| self.inner.capabilities.atomic_batch) else {
+                continue;
+            };
+            let outside = |key: &RecordKey| self.known.get(key).and_then(group_of) != Some(group);
+            parents
+                .entry(group)
+                .or_default()
+                .extend(parents_of(self.inner, state).into_iter().filter(outside));
+        }
+        parents
     }
 
     /// What is pending of the children of each record that is to be deleted.
@@ -224,19 +248,21 @@ impl<'a> Arranger<'a> {
     fn place<'s>(
         &'s self,
         state: &'s RecordState,
-        children_of: &BTreeMap<RecordKey, Vec<RecordKey>>,
+        before: &Prerequisites,
         placed: &mut BTreeSet<&'s RecordKey>,
         order: &mut Vec<&'s RecordKey>,
     ) {
         if !placed.insert(&state.key) {
             return;
         }
-        let before = parents_of(self.inner, state)
+        let of_group = group_of(state).and_then(|group| before.of_group.get(&group));
+        let first = parents_of(self.inner, state)
             .into_iter()
-            .chain(children_of.get(&state.key).into_iter().flatten().cloned());
-        for key in before {
+            .chain(before.of_record.get(&state.key).into_iter().flatten().cloned())
+            .chain(of_group.into_iter().flatten().cloned());
+        for key in first {
             if let Some(other) = self.known.get(&key).filter(|other| self.is_due(other)) {
-                self.place(other, children_of, placed, order);
+                self.place(other, before, placed, order);
             }
         }
         order.push(&state.key);
@@ -276,7 +302,6 @@ impl<'a> Arranger<'a> {
 
     /// Cuts the batch to its limit, without cutting through a write batch.
     fn cut(&self, batch: &mut NextBatch, limit: usize) {
-        let group_of = |state: &RecordState| state.ops.first().and_then(|op| op.group);
         if !self.inner.capabilities.atomic_batch {
             batch.send.truncate(limit);
             return;
@@ -296,6 +321,44 @@ impl<'a> Arranger<'a> {
                     .count();
                 batch.send.truncate(singles.min(limit));
             }
+        }
+    }
+}
+
+/// What must go before others.
+struct Prerequisites {
+    /// What is pending of the children of records that are to be deleted.
+    of_record: BTreeMap<RecordKey, Vec<RecordKey>>,
+    /// The parents of any member of a write batch.
+    of_group: BTreeMap<Uuid, Vec<RecordKey>>,
+}
+
+/// The write batch that the first operation of a record is of.
+fn group_of(state: &RecordState) -> Option<Uuid> {
+    state.ops.first().and_then(|op| op.group)
+}
+
+/// When one member of a write batch must wait, all others wait with it.
+fn hold_together(batch: &mut NextBatch) {
+    let blocked: BTreeMap<Uuid, OpId> = batch
+        .block
+        .iter()
+        .filter_map(|(state, by)| Some((group_of(state)?, *by)))
+        .collect();
+    let delayed: BTreeMap<Uuid, Timestamp> = batch
+        .delay
+        .iter()
+        .filter_map(|(state, at)| Some((group_of(state)?, *at)))
+        .collect();
+    for state in std::mem::take(&mut batch.send) {
+        let group = group_of(&state);
+        let by = group.and_then(|group| blocked.get(&group));
+        let at = group.and_then(|group| delayed.get(&group));
+        let queued = state.ops.first().is_some_and(|op| op.state == OpState::Queued);
+        match (by, at) {
+            (Some(by), _) if queued => batch.block.push((state, *by)),
+            (_, Some(at)) => batch.delay.push((state, *at)),
+            _ => batch.send.push(state),
         }
     }
 }

@@ -226,6 +226,7 @@ impl Run<'_> {
             let mut changes = ChangeSet::at(self.inner.now());
             let mut settled = Vec::new();
             let mut unread = Vec::new();
+            let mut group_pauses = BTreeMap::new();
             for ((mut state, was), outcome) in states.into_iter().zip(sent).zip(&outcomes) {
                 let known = self.inner.registered(&state.key.target.collection)?;
                 let before = state.clone();
@@ -236,6 +237,10 @@ impl Run<'_> {
                     .get(&state.key.target.collection)
                     .map_or(0, |target| target.generation);
                 let pause = self.inner.pause_after(op.attempts);
+                // Members of a write batch become due together, to be sent together.
+                let pause = op
+                    .group
+                    .map_or(pause, |group| *group_pauses.entry(group).or_insert(pause));
                 let around = self.inner.surroundings(known);
                 let read = current.get(&state.key);
                 match acknowledge(&state, op.op_id, outcome, read, mark, pause, &around)? {

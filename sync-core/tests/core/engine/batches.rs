@@ -232,3 +232,33 @@ async fn a_reader_never_sees_half_of_a_batch_over_two_collections() {
         assert_eq!(reader.hooks.left(), 0);
     }
 }
+
+// P9: members that were to be tried again became due one by one, and half of the batch took effect.
+#[tokio::test]
+async fn a_batch_that_is_tried_again_goes_as_a_whole() {
+    for seed in 0..10 {
+        let lab = Lab::new();
+        let a = lab.device().await;
+        for _ in 0..seed {
+            lab.time.effects().random.next_u64();
+        }
+        a.engine()
+            .write_batch((0..4).map(|n| create(&n.to_string(), "together")).collect())
+            .await
+            .unwrap();
+        a.faults().script(Call::Push, Fault::RetryOps([1].into()));
+        a.sync().await;
+        for _ in 0..40 {
+            lab.pass(std::time::Duration::from_millis(50));
+            a.sync().await;
+            assert!([0, 4].contains(&remote_titles(&lab.remote).len()));
+        }
+        assert_eq!(a.pending().await, 0);
+        assert!(
+            lab.remote
+                .push_log()
+                .iter()
+                .all(|batch| batch.atomic && batch.ops.len() == 4)
+        );
+    }
+}

@@ -9,7 +9,7 @@ use adapter_memory::{MemoryLocalStore, MemoryRemoteStore, Rejection};
 use serde::{Deserialize, Serialize};
 use sync_core::{
     EngineOptions, OpKind, OpQuery, OpStateKind, PendingOp, PushOp, SimpleSyncOrchestrator, SyncEngine,
-    SyncRecord,
+    SyncRecord, Write,
 };
 use sync_testkit::effects::TestEffects;
 
@@ -269,4 +269,47 @@ async fn children_of_a_parent_that_is_retried_follow_it_without_help() {
     }
     assert_eq!(planner.ops().await, []);
     assert_eq!(planner.rows(), 2);
+}
+
+// Trap 22 with write batches: the batch stands before the parent that one of its members needs.
+#[tokio::test]
+async fn a_write_batch_goes_after_the_parents_of_all_its_members() {
+    for batch in BATCHES {
+        let planner = Planner::new(batch).await;
+        let members = vec![
+            Write::create(&scope(), &project("early", "garden")).unwrap(),
+            Write::create(&scope(), &task("t1", "early", None)).unwrap(),
+            Write::create(&scope(), &task("t2", "late", None)).unwrap(),
+        ];
+        planner.engine.write_batch(members).await.unwrap();
+        planner.project("late", "house").await;
+        let report = planner.sync().await;
+        assert_eq!((report.pushed, report.parked), (4, 0), "batches of {batch}");
+    }
+}
+
+// P9: one member waits for a refused parent outside of the batch, and the others went without it.
+#[tokio::test]
+async fn a_write_batch_with_a_member_that_must_wait_waits_as_a_whole() {
+    let planner = Planner::new(100).await;
+    planner.project("bad", "").await;
+    planner.sync().await;
+    let members = vec![
+        Write::create(&scope(), &project("good", "garden")).unwrap(),
+        Write::create(&scope(), &task("t1", "bad", None)).unwrap(),
+    ];
+    planner.engine.write_batch(members).await.unwrap();
+    assert_eq!(planner.sync().await.pushed, 0);
+    assert_eq!(planner.rows(), 0, "nothing of it took effect");
+    planner
+        .projects
+        .enqueue_update(&scope(), &project("bad", "house"))
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        planner.time.clock.advance(std::time::Duration::from_secs(900));
+        planner.sync().await;
+    }
+    assert_eq!(planner.ops().await, []);
+    assert_eq!(planner.rows(), 3);
 }
