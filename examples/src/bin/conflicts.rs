@@ -1,6 +1,6 @@
 //! Two devices change the same record while apart. What becomes of it is for a resolver to decide: here four.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use adapter_memory::{MemoryLocalStore, MemoryRemoteStore};
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,8 @@ impl Quarrel {
             },
         )
         .await?;
+        // Of two writes within one millisecond, chance decides which is the later. Users are slower than that.
+        tokio::time::sleep(Duration::from_millis(5)).await;
         b.enqueue_update(
             scope,
             &Item {
