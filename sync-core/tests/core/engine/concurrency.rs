@@ -60,7 +60,13 @@ fn many_requests_make_two_syncs() {
 // P12: the one who was taken for dead comes back in the middle of its sync.
 #[test]
 fn a_holder_that_lost_its_lease_commits_nothing_more() {
-    for moment in [Moment::AfterPush, Moment::BeforePush, Moment::AfterPull] {
+    // The last one falls between the look at the lease and the commit: only the fence tells.
+    for moment in [
+        Moment::AfterPush,
+        Moment::BeforePush,
+        Moment::AfterPull,
+        Moment::BeforePageCommit,
+    ] {
         let (steps, others) = (Steps::default(), Steps::default());
         let lab = Lab::stepping(&steps);
         let sleeper = steps.run(lab.device());
