@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Poll,
     time::Duration,
@@ -50,6 +50,8 @@ pub(crate) struct Hooks {
     /// The next page also tells this.
     stale: Arc<Mutex<Option<RemoteChange>>>,
     sweeps_forbidden: Arc<AtomicBool>,
+    /// How many rows a store was asked for or to write.
+    rows: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Hooks {
@@ -96,6 +98,15 @@ impl Hooks {
 
     pub(crate) fn forbid_sweeps(&self, forbid: bool) {
         self.sweeps_forbidden.store(forbid, Ordering::SeqCst);
+    }
+
+    /// How many rows (records, summaries, operations, ids) the store answered or wrote since the last call.
+    pub(crate) fn take_rows(&self) -> u64 {
+        self.rows.swap(0, Ordering::SeqCst)
+    }
+
+    fn count_rows(&self, rows: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::SeqCst);
     }
 
     /// Forgets what did not come to pass.
@@ -229,15 +240,21 @@ impl<S: LocalStore> LocalStore for HookedStore<S> {
     }
 
     async fn load_records(&self, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
-        between(self.store.load_records(keys)).await
+        let rows = between(self.store.load_records(keys)).await?;
+        self.hooks.count_rows(rows.len());
+        Ok(rows)
     }
 
     async fn load_summaries(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RecordSummary>> {
-        between(self.store.load_summaries(target, ids)).await
+        let rows = between(self.store.load_summaries(target, ids)).await?;
+        self.hooks.count_rows(rows.len());
+        Ok(rows)
     }
 
     async fn query(&self, target: &Target, spec: &QuerySpec) -> Result<Vec<LocalRecord>> {
-        between(self.store.query(target, spec)).await
+        let rows = between(self.store.query(target, spec)).await?;
+        self.hooks.count_rows(rows.len());
+        Ok(rows)
     }
 
     async fn count(&self, target: &Target, filter: Option<&Filter>) -> Result<u64> {
@@ -253,7 +270,9 @@ impl<S: LocalStore> LocalStore for HookedStore<S> {
     }
 
     async fn load_ops(&self, query: &OpQuery) -> Result<Vec<PendingOp>> {
-        between(self.store.load_ops(query)).await
+        let rows = between(self.store.load_ops(query)).await?;
+        self.hooks.count_rows(rows.len());
+        Ok(rows)
     }
 
     async fn count_ops(&self, scope: Option<&SyncScope>) -> Result<OpCounts> {
@@ -275,7 +294,9 @@ impl<S: LocalStore> LocalStore for HookedStore<S> {
         after: Option<&RecordId>,
         limit: u64,
     ) -> Result<Vec<RecordId>> {
-        between(self.store.load_unmarked(target, generation, after, limit)).await
+        let rows = between(self.store.load_unmarked(target, generation, after, limit)).await?;
+        self.hooks.count_rows(rows.len());
+        Ok(rows)
     }
 
     async fn load_eviction_candidates(&self, query: &EvictionQuery) -> Result<Vec<EvictionCandidate>> {
@@ -287,6 +308,16 @@ impl<S: LocalStore> LocalStore for HookedStore<S> {
     }
 
     async fn commit(&self, changes: ChangeSet) -> Result<CommitOutcome> {
+        let confirmed = changes.confirmed.iter().map(|page| page.records.len());
+        let marked = changes.marks.iter().map(|(_, ids, _)| ids.len());
+        let written = [
+            changes.records.len(),
+            changes.touches.len(),
+            changes.removals.len(),
+            changes.ops.len(),
+        ];
+        self.hooks
+            .count_rows(confirmed.chain(marked).chain(written).sum());
         if !changes.confirmed.is_empty() {
             self.hooks.reach(Moment::BeforePageCommit).await?;
         }

@@ -6,6 +6,7 @@ mod builder;
 mod concurrency;
 mod conflicts;
 mod convergence;
+mod costs;
 mod crashes;
 mod cursor;
 mod deletes;
