@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A point in time: microseconds since the Unix epoch, UTC.
 ///
 /// Everything the framework stores uses this one integer form, because text forms of mixed precision do not
-/// sort in time order (`…00.000Z` sorts after `…00.000123Z`).
+/// sort in time order (`...00.000Z` sorts after `...00.000123Z`).
 ///
 /// ```
 /// use sync_core::Timestamp;

@@ -21,7 +21,8 @@ use crate::{
     time::Timestamp,
 };
 
-/// How many operations are looked at, at most, for those that must go before the delete of a parent.
+/// How many operations are looked at, at most, for those that must go before the delete of a parent, or together
+/// with others.
 const MAX_LOOKAHEAD: usize = 5_000;
 
 /// What to send next.
@@ -50,14 +51,34 @@ impl NextBatch {
     }
 }
 
-/// Finds the next operations of a scope to send, at most `limit`, leaving out the records in `held`.
+/// How many operations go into one push.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Of operations that each stand alone.
+    pub(crate) singles: usize,
+    /// Of the members of one write batch. A larger one goes in pieces, not as a whole.
+    pub(crate) group: usize,
+}
+
+impl Limits {
+    /// Half of what was too much.
+    pub(crate) fn below(sent: usize) -> Self {
+        let half = (sent / 2).max(1);
+        Self {
+            singles: half,
+            group: half,
+        }
+    }
+}
+
+/// Finds the next operations of a scope to send, leaving out the records in `held`.
 pub(crate) async fn next_batch(
     inner: &Inner,
     scope: &SyncScope,
-    limit: usize,
+    limits: Limits,
     held: &BTreeSet<RecordKey>,
 ) -> Result<NextBatch> {
-    let mut window = limit.max(1);
+    let mut window = limits.singles.max(1);
     let mut after_seq = None;
     loop {
         let query = OpQuery {
@@ -75,18 +96,24 @@ pub(crate) async fn next_batch(
         };
         let exhausted = heads.len() < window;
         let children_beyond = window < MAX_LOOKAHEAD && deletes_parent(inner, &heads);
-        if !exhausted && (children_beyond || splits_group(inner, &heads)) {
-            // A write batch goes as a whole, so the window must not end within one. What is pending of the
-            // children of a deleted record may stand behind the window's end, too.
+        if !exhausted && children_beyond {
+            // What is pending of the children of a deleted record may stand behind the window's end.
             window = window.saturating_mul(2);
             continue;
         }
+        let last_group = heads.last().and_then(|op| op.group);
         let keys: Vec<_> = heads
             .into_iter()
             .map(|op| op.key)
             .filter(|key| !held.contains(key) && inner.collections.contains_key(&key.target.collection))
             .collect();
-        let batch = Arranger::load(inner, held, &keys).await?.arrange(limit);
+        let batch = Arranger::load(inner, held, &keys).await?.arrange(limits);
+        let goes_on = last_group.is_some() && batch.send.first().and_then(group_of) == last_group;
+        if inner.capabilities.atomic_batch && goes_on && !exhausted && window < MAX_LOOKAHEAD {
+            // The rest of the write batch to be sent may stand behind the window's end.
+            window = window.saturating_mul(2);
+            continue;
+        }
         if exhausted || !batch.is_empty() {
             return Ok(batch);
         }
@@ -106,11 +133,6 @@ fn deletes_parent(inner: &Inner, heads: &[PendingOp]) -> bool {
         .map(|op| &op.key.target.collection)
         .collect();
     deleted.into_iter().any(is_parent)
-}
-
-fn splits_group(inner: &Inner, heads: &[PendingOp]) -> bool {
-    let last_group = heads.last().and_then(|op| op.group);
-    inner.capabilities.atomic_batch && last_group.is_some() && heads.iter().any(|op| op.group != last_group)
 }
 
 struct Arranger<'a> {
@@ -165,7 +187,7 @@ impl<'a> Arranger<'a> {
         Ok(states)
     }
 
-    fn arrange(self, limit: usize) -> NextBatch {
+    fn arrange(self, limits: Limits) -> NextBatch {
         let mut batch = NextBatch::default();
         let mut placed = BTreeSet::new();
         let before = Prerequisites {
@@ -202,7 +224,7 @@ impl<'a> Arranger<'a> {
         if self.inner.capabilities.atomic_batch {
             hold_together(&mut batch);
         }
-        self.cut(&mut batch, limit);
+        self.cut(&mut batch, limits);
         batch
     }
 
@@ -301,17 +323,19 @@ impl<'a> Arranger<'a> {
     }
 
     /// Cuts the batch to its limit, without cutting through a write batch.
-    fn cut(&self, batch: &mut NextBatch, limit: usize) {
+    fn cut(&self, batch: &mut NextBatch, limits: Limits) {
         if !self.inner.capabilities.atomic_batch {
-            batch.send.truncate(limit);
+            batch.send.truncate(limits.singles);
             return;
         }
         match batch.send.first().and_then(group_of) {
             Some(group) => {
                 batch.send.retain(|state| group_of(state) == Some(group));
-                let fits = batch.send.len() <= limit;
-                batch.atomic = fits && batch.send.len() > 1;
-                batch.send.truncate(limit);
+                let members = batch.send.len();
+                batch.atomic = members > 1 && members <= limits.group.min(MAX_LOOKAHEAD);
+                if !batch.atomic {
+                    batch.send.truncate(limits.singles);
+                }
             }
             None => {
                 let singles = batch
@@ -319,7 +343,7 @@ impl<'a> Arranger<'a> {
                     .iter()
                     .take_while(|state| group_of(state).is_none())
                     .count();
-                batch.send.truncate(singles.min(limit));
+                batch.send.truncate(singles.min(limits.singles));
             }
         }
     }

@@ -38,6 +38,8 @@ pub enum SyncEvent {
         scope: SyncScope,
         /// Why.
         error: SyncError,
+        /// What it did before.
+        report: Arc<SyncReport>,
     },
     /// An operation took effect at the remote.
     Pushed {

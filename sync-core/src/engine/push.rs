@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Activity, SyncEvent,
-    batch::{NextBatch, next_batch, parents_in_batch},
+    batch::{Limits, NextBatch, next_batch, parents_in_batch},
     run::Run,
 };
 use crate::{
@@ -28,7 +28,7 @@ const MAX_FAILURES_IN_A_ROW: u32 = 3;
 /// What one push phase remembers.
 struct PushPhase {
     /// How many operations go into one batch; shrinks when the remote cannot take a batch.
-    limit: usize,
+    limits: Limits,
     /// Records that are not sent again in this sync.
     held: BTreeSet<RecordKey>,
     /// How many conflicts each record met in this sync.
@@ -40,9 +40,13 @@ impl Run<'_> {
     /// Sends what is due until nothing is.
     pub(crate) async fn push(&mut self) -> Result<()> {
         let options = &self.inner.options;
-        let limit = Capabilities::within(self.inner.capabilities.max_push_batch, options.push_batch) as usize;
+        let most = self.inner.capabilities.max_push_batch;
+        let limits = Limits {
+            singles: Capabilities::within(most, options.push_batch) as usize,
+            group: Capabilities::within(most, u32::MAX) as usize,
+        };
         let mut phase = PushPhase {
-            limit,
+            limits,
             held: BTreeSet::new(),
             rounds: BTreeMap::new(),
             failures_in_a_row: 0,
@@ -54,7 +58,7 @@ impl Run<'_> {
                     sent: self.report.pushed,
                 },
             );
-            let next = next_batch(self.inner, self.scope, phase.limit, &phase.held).await?;
+            let next = next_batch(self.inner, self.scope, phase.limits, &phase.held).await?;
             if next.is_empty() {
                 return Ok(());
             }
@@ -125,7 +129,7 @@ impl Run<'_> {
                 phase.failures_in_a_row = 0;
                 self.apply_outcomes(&sent, &outcomes, phase).await
             }
-            Err(error) => self.push_failed(&sent, error, phase).await,
+            Err(error) => self.push_failed(&sent, atomic, error, phase).await,
         }
     }
 
@@ -406,10 +410,13 @@ impl Run<'_> {
     async fn push_failed(
         &mut self,
         sent: &[RecordState],
+        atomic: bool,
         error: SyncError,
         phase: &mut PushPhase,
     ) -> Result<()> {
-        let alone = sent.len() == 1;
+        // What must take effect as a whole is refused as a whole, and only taken apart if it is too large.
+        let too_large = error.kind() == ErrorKind::TooLarge && sent.len() > 1;
+        let alone = sent.len() == 1 || (atomic && !too_large);
         match error.kind() {
             ErrorKind::ScopeRevoked => {
                 self.not_sent(sent).await?;
@@ -424,15 +431,15 @@ impl Run<'_> {
                     message: error.message().to_owned(),
                     field: error.field().map(str::to_owned),
                 };
-                self.apply_outcomes(sent, &[outcome], phase).await
+                self.apply_outcomes(sent, &vec![outcome; sent.len()], phase).await
             }
             ErrorKind::TooLarge | ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::Unsupported => {
                 self.not_sent(sent).await?;
-                phase.limit = (sent.len() / 2).max(1);
+                phase.limits = Limits::below(sent.len());
                 Ok(())
             }
             ErrorKind::Server | ErrorKind::Malformed if !alone => {
-                phase.limit = (sent.len() / 2).max(1);
+                phase.limits = Limits::below(sent.len());
                 Ok(())
             }
             ErrorKind::Server | ErrorKind::Malformed => {
@@ -440,7 +447,8 @@ impl Run<'_> {
                 let outcome = PushOutcome::Unknown {
                     reason: error.message().to_owned(),
                 };
-                self.apply_outcomes(sent, &[outcome], phase).await?;
+                self.apply_outcomes(sent, &vec![outcome; sent.len()], phase)
+                    .await?;
                 if phase.failures_in_a_row >= MAX_FAILURES_IN_A_ROW {
                     Err(error)
                 } else {

@@ -25,9 +25,7 @@ pub(crate) struct Run<'a> {
 
 pub(crate) async fn run(inner: &Arc<Inner>, scope: &SyncScope, request: &SyncRequest) -> Result<SyncReport> {
     inner.emit(SyncEvent::Started(scope.clone()));
-    let result = leased(inner, scope, request)
-        .await
-        .map_err(|error| error.with_scope(scope));
+    let result = leased(inner, scope, request).await;
     let now = inner.now();
     inner.update_status(|status| {
         let scope_status = status.scopes.entry(scope.key().clone()).or_default();
@@ -37,7 +35,7 @@ pub(crate) async fn run(inner: &Arc<Inner>, scope: &SyncScope, request: &SyncReq
                 scope_status.last_success = Some(now);
                 scope_status.last_error = None;
             }
-            Err((error, until)) => {
+            Err(Failure { error, until, .. }) => {
                 scope_status.activity = if error.retry() == RetryClass::SignIn {
                     Activity::NeedsSignIn
                 } else {
@@ -58,34 +56,33 @@ pub(crate) async fn run(inner: &Arc<Inner>, scope: &SyncScope, request: &SyncReq
             });
             Ok(report)
         }
-        Err((error, _)) => {
+        Err(Failure { error, report, .. }) => {
             inner.emit(SyncEvent::Failed {
                 scope: scope.clone(),
                 error: error.clone(),
+                report: Arc::new(report),
             });
             Err(error)
         }
     }
 }
 
-/// An error, and when the next automatic attempt is due.
-type Failure = (SyncError, Option<Timestamp>);
-
-trait WithScope {
-    fn with_scope(self, scope: &SyncScope) -> Self;
-}
-
-impl WithScope for Failure {
-    fn with_scope(self, scope: &SyncScope) -> Self {
-        (self.0.with_scope(scope), self.1)
-    }
+/// A synchronization that failed.
+struct Failure {
+    error: SyncError,
+    /// When the next automatic attempt is due.
+    until: Option<Timestamp>,
+    /// What it did before.
+    report: SyncReport,
 }
 
 async fn leased(inner: &Arc<Inner>, scope: &SyncScope, request: &SyncRequest) -> Result<SyncReport, Failure> {
     let started = inner.effects.clock.monotonic();
-    let lease = Lease::acquire(inner, scope)
-        .await
-        .map_err(|error| (error, None))?;
+    let lease = Lease::acquire(inner, scope).await.map_err(|error| Failure {
+        error: error.with_scope(scope),
+        until: None,
+        report: SyncReport::default(),
+    })?;
     let targets = inner.targets(scope);
     let mut run = Run {
         inner,
@@ -102,7 +99,14 @@ async fn leased(inner: &Arc<Inner>, scope: &SyncScope, request: &SyncRequest) ->
     } = run;
     lease.release(inner).await;
     report.duration = inner.effects.clock.monotonic().saturating_sub(started);
-    result.map(|()| report).map_err(|error| (error, until))
+    match result {
+        Ok(()) => Ok(report),
+        Err(error) => Err(Failure {
+            error: error.with_scope(scope),
+            until,
+            report,
+        }),
+    }
 }
 
 impl Run<'_> {

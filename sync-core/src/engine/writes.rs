@@ -137,8 +137,9 @@ impl SyncEngine {
     }
 
     /// Commits several writes, also of several record types and scopes, in one transaction. The remote applies
-    /// those of one scope as a whole if it can ([`crate::Capabilities::atomic_batch`]), else in order. A record
-    /// may be written more than once; the later write sees the earlier one. Without writes, nothing happens.
+    /// those of one scope as a whole if it can ([`crate::Capabilities::atomic_batch`]) and they are not more than it
+    /// takes at once ([`crate::Capabilities::max_push_batch`], and 5,000 in any case), else in order. A record may be
+    /// written more than once; the later write sees the earlier one. Without writes, nothing happens.
     ///
     /// # Errors
     /// As [`SyncEngine::write`], for the first write that is not acceptable. Nothing was changed then.
@@ -194,8 +195,9 @@ impl Inner {
     ) -> Result<(ChangeSet, Vec<Written>, Vec<OpKind>)> {
         let now = self.now();
         let mut keys: Vec<RecordKey> = writes.iter().map(|write| write.key.clone()).collect();
-        keys.sort();
-        keys.dedup();
+        // In the order of the writes: that is the order of the queue.
+        let mut seen = BTreeSet::new();
+        keys.retain(|key| seen.insert(key.clone()));
         let before = self.store.load_records(&keys).await?;
         let mut states: BTreeMap<RecordKey, RecordState> = BTreeMap::new();
         for state in &before {

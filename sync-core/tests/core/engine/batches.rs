@@ -134,6 +134,49 @@ async fn batches_are_not_cut_and_not_mixed() {
     }
 }
 
+// P9: the members of a batch larger than a push took effect in pieces, each as a whole of its own.
+#[tokio::test]
+async fn a_batch_larger_than_a_push_takes_effect_as_a_whole() {
+    let lab = Lab::new();
+    let options = sync_core::EngineOptions::default().with_push_batch(4);
+    let a = lab.device_with(sync_core::resolve::LastWriteWins, options).await;
+    let member = |part: usize| create(&format!("{:02}", 19 - part), "together");
+    a.engine()
+        .write_batch((0..20).map(member).collect())
+        .await
+        .unwrap();
+    a.create("after", "alone").await;
+    assert_eq!(a.sync().await.pushed, 21);
+    let log = lab.remote.push_log();
+    assert_eq!((log[0].atomic, log[0].ops.len()), (true, 20));
+    let sent: Vec<_> = log[0].ops.iter().map(|op| op.key.id.to_string()).collect();
+    let written: Vec<_> = (0..20).map(|part| format!("{:02}", 19 - part)).collect();
+    assert_eq!(sent, written, "in the order of the writes");
+}
+
+// P9: a server that failed over a whole batch made it be taken apart.
+#[tokio::test]
+async fn a_batch_over_which_the_server_fails_stays_whole() {
+    let lab = Lab::new();
+    let a = lab.device().await;
+    a.engine()
+        .write_batch(vec![create("1", "tea"), create("2", "milk")])
+        .await
+        .unwrap();
+    let failure = SyncError::new(ErrorKind::Server, "deadlock");
+    a.faults().script(Call::Push, Fault::FailBefore(failure));
+    let report = a.sync().await;
+    assert_eq!((report.pushed, report.retried), (0, 2));
+    lab.pass_pauses();
+    assert_eq!(a.sync().await.pushed, 2);
+    assert!(
+        lab.remote
+            .push_log()
+            .iter()
+            .all(|batch| batch.atomic && batch.ops.len() == 2)
+    );
+}
+
 // Where the remote cannot, the members go in their order.
 #[tokio::test]
 async fn without_atomic_batches_the_members_go_in_order_and_one_by_one() {

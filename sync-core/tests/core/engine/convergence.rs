@@ -6,8 +6,9 @@ use adapter_memory::{
     MemoryRemoteStore,
     faults::{Call, Fault},
 };
+use futures::StreamExt;
 use sync_core::{
-    EngineOptions, ErrorKind, Settlement, SyncError,
+    EngineOptions, ErrorKind, Settlement, SyncError, SyncEvent,
     resolve::{ClientWins, LastWriteWins},
 };
 
@@ -108,4 +109,21 @@ async fn weak_remotes_converge_as_well() {
         assert_eq!(b.titles().await.len(), 13);
         assert_eq!(a.titles().await, remote_titles(&remote));
     }
+}
+
+#[tokio::test]
+async fn a_failed_sync_tells_what_it_did_before() {
+    let remote = MemoryRemoteStore::new();
+    let a = Device::new(&remote).await;
+    a.create("1", "tea").await;
+    let mut events = a.engine().events();
+    let failure = SyncError::new(ErrorKind::Unreachable, "gone");
+    remote.faults().script(Call::Pull, Fault::FailBefore(failure));
+    assert!(a.todos.synchronize(&super::world::scope()).await.is_err());
+    let report = loop {
+        if let Some(SyncEvent::Failed { report, .. }) = events.next().await {
+            break report;
+        }
+    };
+    assert_eq!((report.pushed, report.requests), (1, 2));
 }
