@@ -26,7 +26,8 @@ pub struct PullRequest {
     /// The most changes wanted in the page. The remote may give fewer.
     pub page_size: u32,
     /// Whether the client provably holds no record and no tombstone of the target, so that tombstones may be
-    /// left out. Without this, a pull from nothing delivers tombstones too.
+    /// left out. Without this, a pull from nothing delivers tombstones too. A client that never heard of a delete
+    /// can make a record with the same id; the remote then tells it of the tombstone as a conflict.
     pub holds_nothing: bool,
 }
 

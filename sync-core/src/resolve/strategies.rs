@@ -4,6 +4,8 @@ use super::{Conflict, ConflictResolver, Resolution};
 use crate::error::Result;
 
 /// The later write wins, deletes included; see [`Conflict::local_is_later`]. The default.
+///
+/// The order of two writes of different devices within one millisecond is arbitrary, and the same for everyone.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LastWriteWins;
 
