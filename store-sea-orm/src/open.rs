@@ -257,6 +257,7 @@ async fn pool(
             Access::Reader => settings.pragma("query_only", "ON"),
         }
     });
+    // Real time, as SQLite's own busy timeout, which this stands in for: other processes do not know ours.
     let deadline = tokio::time::Instant::now() + options.busy_timeout;
     loop {
         match sea_orm::Database::connect(pool.clone()).await {
