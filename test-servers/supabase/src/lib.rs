@@ -1,0 +1,1 @@
+//! Starts a private Supabase stack.
