@@ -1,1 +1,53 @@
-//! A stand-in for an Appwrite server.
+//! A stand-in for an Appwrite server, for tests: the TablesDB API with accounts, transactions and realtime, in memory, over
+//! real HTTP on a loopback port.
+//!
+//! [`Machine`] is the server as a state machine without a socket; [`StandIn`] puts it on a port, disturbs it by
+//! [`Fault`]s and keeps a log of requests. Where a real Appwrite differs from what one would expect, there is a named
+//! [`Quirk`] that cites the recorded exchange which shows it.
+//!
+//! # What it is held to
+//!
+//! `recordings/` holds 394 exchanges and 50 realtime frames recorded from a self-hosted Appwrite 1.9.6 on MariaDB.
+//! The tests replay them against this server, and each quirk must be pinned by at least one of them. With the feature
+//! `contract` every answer is also checked against the official OpenAPI file. It was never held to Appwrite Cloud or
+//! to any 2.x version.
+
+mod account;
+mod bulk;
+mod commit;
+mod effects;
+mod error;
+mod event;
+mod exchange;
+mod fault;
+mod http;
+mod list;
+mod machine;
+mod operator;
+mod permission;
+mod query;
+mod quirk;
+mod rate;
+mod realtime;
+mod row;
+mod schema;
+mod single;
+mod staging;
+mod stand_in;
+mod table_spec;
+mod tables;
+mod time;
+mod transaction;
+mod websocket;
+mod write;
+
+pub use effects::{AdjustableClock, Clock, CountingIds, Ids};
+pub use exchange::{Body, Request, Response};
+pub use fault::{Fault, HeldWrite, RequestMatch};
+pub use machine::{Arrival, Machine};
+pub use quirk::{Profile, Quirk, Quirks};
+pub use realtime::{ConnectionId, Frame, RealtimeFault, realtime_request};
+pub use schema::{Column, ColumnKind};
+pub use stand_in::{LoggedRequest, StandIn};
+pub use table_spec::TableSpec;
+pub use time::Timestamp;

@@ -1,0 +1,371 @@
+//! Requests about one row.
+
+use serde_json::{Value, json};
+
+use crate::error::{ApiError, Result};
+use crate::exchange::{Body, Response};
+use crate::list::requested_columns;
+use crate::machine::{Context, Machine, Place};
+use crate::permission::{Action, parse_permissions};
+use crate::quirk::Quirk;
+use crate::realtime::{Change, EventOrigin};
+use crate::row::{Incoming, Row};
+use crate::schema::{ColumnKind, is_key};
+use crate::write::{Planned, plan_upsert};
+
+const KEY_RULE: &str = "Invalid `rowId` param: Parameter must contain at most 36 chars. Valid chars are a-z, A-Z, 0-9, \
+                        period, hyphen, and underscore. Can't start with a special char";
+const UID_RULE: &str = "Invalid `rowId` param: UID must contain at most 36 chars. Valid chars are a-z, A-Z, 0-9, and \
+                        underscore. Can't start with a leading underscore";
+
+/// The body of a request; what is not JSON counts as empty.
+pub(crate) fn body_of(machine: &Machine, context: &Context<'_>) -> Result<Value> {
+    match context.request.body_json() {
+        Some(body) => Ok(body),
+        None if context.request.body.is_empty() || machine.has(Quirk::MalformedJsonIsMissingData) => {
+            Ok(json!({}))
+        }
+        None => Err(ApiError::argument("The body is not JSON")),
+    }
+}
+
+fn check_row_id(id: &str) -> Result<()> {
+    if is_key(id) {
+        Ok(())
+    } else {
+        Err(ApiError::argument(UID_RULE))
+    }
+}
+
+impl Machine {
+    pub(crate) fn may_see(&self, context: &Context<'_>, place: &Place, row: &Row) -> Result<bool> {
+        self.allowed(context, place, row, Action::Read)
+    }
+
+    fn allowed(&self, context: &Context<'_>, place: &Place, row: &Row, action: Action) -> Result<bool> {
+        let table = self.table(place)?;
+        let by_row = table.row_security && context.principal.may(action, &row.permissions);
+        Ok(by_row || context.principal.may(action, &table.permissions))
+    }
+
+    /// Refuses a change of a row that the caller may not make.
+    pub(crate) fn check_allowed(
+        &self,
+        context: &Context<'_>,
+        place: &Place,
+        row: &Row,
+        action: Action,
+    ) -> Result<()> {
+        if self.allowed(context, place, row, action)? {
+            return Ok(());
+        }
+        if self.may_see(context, place, row)? || self.has(Quirk::HiddenRowWriteIsUnauthorized) {
+            return Err(ApiError::unauthorized());
+        }
+        Err(ApiError::row_not_found(&row.id))
+    }
+
+    pub(crate) fn get_row(&mut self, context: &Context<'_>, place: &Place, id: &str) -> Result<Response> {
+        self.table(place)?;
+        check_row_id(id)?;
+        if let Some(transaction) = context.request.parameter("transactionId") {
+            return self.get_staged_row(context, place, id, transaction);
+        }
+        let select = requested_columns(context, self.table(place)?)?;
+        let row = self
+            .table(place)?
+            .row(id)
+            .ok_or_else(|| ApiError::row_not_found(id))?;
+        if !self.may_see(context, place, row)? {
+            return Err(ApiError::row_not_found(id));
+        }
+        let form = self.row_form(place);
+        Ok(Response::json(
+            200,
+            select.map_or_else(|| form.show(row), |names| form.show_columns(row, &names)),
+        ))
+    }
+
+    /// `POST …/rows`: one row, or several by a key.
+    pub(crate) fn create_rows(&mut self, context: &Context<'_>, place: &Place) -> Result<Response> {
+        let body = body_of(self, context)?;
+        self.table(place)?;
+        if body.get("rows").is_some() {
+            return self.create_bulk(context, place, &body);
+        }
+        let asked = body.get("rowId").and_then(Value::as_str);
+        if asked.is_some_and(|id| id != "unique()" && !is_key(id)) {
+            return Err(ApiError::argument(KEY_RULE));
+        }
+        let permissions = parse_permissions(body.get("permissions"))?;
+        let data = Incoming::data_of(body.get("data")).filter(|data| !data.is_empty());
+        let data = data.ok_or_else(ApiError::missing_data)?;
+        let Some(asked) = asked else {
+            return Err(ApiError::new(
+                400,
+                "row_missing_data",
+                "Row ID is required when creating a single row.",
+            ));
+        };
+        let id = if asked == "unique()" {
+            self.ids.next()
+        } else {
+            asked.to_owned()
+        };
+        let incoming = Incoming::parse(&data, self.may_set_dates(context))?;
+        let permissions = permissions.or_else(|| incoming.permissions.clone());
+        if let Some(permissions) = &permissions {
+            context.principal.check_may_give(permissions)?;
+        }
+        context
+            .principal
+            .check_may_create(&self.table(place)?.permissions)?;
+        let permissions = permissions.unwrap_or_else(|| context.principal.default_permissions());
+        if let Some(transaction) = body.get("transactionId").and_then(Value::as_str) {
+            return self.stage_create(context, place, &id, &data, permissions, transaction);
+        }
+        let stamp = self.stamp(context.arrival);
+        let row = self.insert(place, &id, &incoming, permissions, stamp)?;
+        self.publish(place, &row, Change::Create, EventOrigin::Single);
+        Ok(Response::json(201, self.row_form(place).show(&row)))
+    }
+
+    /// Whether the dates that a request gives count.
+    pub(crate) fn may_set_dates(&self, context: &Context<'_>) -> bool {
+        context.principal.is_key() && self.has(Quirk::KeysSetDates)
+    }
+
+    pub(crate) fn update_row(&mut self, context: &Context<'_>, place: &Place, id: &str) -> Result<Response> {
+        let body = body_of(self, context)?;
+        self.table(place)?;
+        check_row_id(id)?;
+        let permissions = parse_permissions(body.get("permissions"))?;
+        let data = Incoming::data_of(body.get("data")).unwrap_or_default();
+        if data.is_empty() && permissions.is_none() {
+            return Err(ApiError::missing_payload());
+        }
+        let incoming = Incoming::parse(&data, self.may_set_dates(context))?;
+        let permissions = permissions.or_else(|| incoming.permissions.clone());
+        if let Some(permissions) = &permissions {
+            context.principal.check_may_give(permissions)?;
+        }
+        if let Some(transaction) = body.get("transactionId").and_then(Value::as_str) {
+            return self.stage_update(context, place, id, &data, permissions, transaction);
+        }
+        let row = self
+            .table(place)?
+            .row(id)
+            .cloned()
+            .ok_or_else(|| ApiError::row_not_found(id))?;
+        self.check_allowed(context, place, &row, Action::Update)?;
+        if context
+            .unchanged_since()
+            .is_some_and(|since| row.updated_at > since)
+        {
+            return Err(ApiError::newer_row());
+        }
+        let patched = self.patch(place, id, &incoming, permissions, |machine| {
+            machine.stamp(context.arrival)
+        })?;
+        if patched.changed || self.has(Quirk::NoopPatchSendsEvent) {
+            self.publish(place, &patched.row, Change::Update, EventOrigin::Single);
+        }
+        Ok(Response::json(200, self.row_form(place).show(&patched.row)))
+    }
+
+    pub(crate) fn upsert_row(&mut self, context: &Context<'_>, place: &Place, id: &str) -> Result<Response> {
+        let body = body_of(self, context)?;
+        self.table(place)?;
+        check_row_id(id)?;
+        let permissions = parse_permissions(body.get("permissions"))?;
+        let data = Incoming::data_of(body.get("data")).unwrap_or_default();
+        if data.is_empty() && permissions.is_none() {
+            return Err(ApiError::missing_payload());
+        }
+        let incoming = Incoming::parse(&data, self.may_set_dates(context))?;
+        let existing = self.table(place)?.row(id).cloned();
+        let inherited = existing.as_ref().map(|row| row.permissions.clone());
+        let given = permissions.or_else(|| incoming.permissions.clone());
+        let checked = given.as_ref().or(inherited
+            .as_ref()
+            .filter(|_| self.has(Quirk::UpsertInheritsPermissions)));
+        if let Some(permissions) = checked {
+            context.principal.check_may_give(permissions)?;
+        }
+        match &existing {
+            Some(row) => self.check_allowed(context, place, row, Action::Update)?,
+            None => context
+                .principal
+                .check_may_create(&self.table(place)?.permissions)?,
+        }
+        let permissions = given
+            .or(inherited)
+            .unwrap_or_else(|| context.principal.default_permissions());
+        if let Some(transaction) = body.get("transactionId").and_then(Value::as_str) {
+            return self.stage_upsert(context, place, id, &data, permissions, transaction);
+        }
+        let since = context
+            .unchanged_since()
+            .filter(|_| !self.has(Quirk::UpsertIgnoresTimestampHeader));
+        if existing.is_some_and(|row| since.is_some_and(|since| row.updated_at > since)) {
+            return Err(ApiError::newer_row());
+        }
+        let stamp = self.stamp(context.arrival);
+        let table = self.table(place)?;
+        let early = context.early_row();
+        let plan = plan_upsert(table, &self.quirks, id, &incoming, permissions, early, stamp);
+        let plan = plan.or_else(|error| self.burn_for(place, error))?;
+        let overwrites = matches!(plan, Planned::Overwrite { .. });
+        let stored = self.store_upserts(place, vec![plan])?;
+        let mut shown = Value::Null;
+        for (row, _) in &stored {
+            shown = self.row_form(place).show(row);
+            if overwrites {
+                shown["$sequence"] = json!("");
+            }
+            self.publish(place, row, Change::Upsert, EventOrigin::Single);
+        }
+        let status = if self.has(Quirk::UpsertAnswers200) {
+            200
+        } else {
+            201
+        };
+        Ok(Response::json(status, shown))
+    }
+
+    /// A conflict is found by the database, which has drawn a sequence number by then.
+    fn burn_for<T>(&mut self, place: &Place, error: ApiError) -> Result<T> {
+        if error.status == 409 {
+            self.burn_sequences(place, 1)?;
+        }
+        Err(error)
+    }
+
+    pub(crate) fn delete_row(&mut self, context: &Context<'_>, place: &Place, id: &str) -> Result<Response> {
+        let body = body_of(self, context)?;
+        self.table(place)?;
+        check_row_id(id)?;
+        if let Some(transaction) = body.get("transactionId").and_then(Value::as_str) {
+            return self.stage_delete(context, place, id, transaction);
+        }
+        let row = self
+            .table(place)?
+            .row(id)
+            .cloned()
+            .ok_or_else(|| ApiError::row_not_found(id))?;
+        self.check_allowed(context, place, &row, Action::Delete)?;
+        if context
+            .unchanged_since()
+            .is_some_and(|since| row.updated_at > since)
+        {
+            return Err(ApiError::newer_row());
+        }
+        self.table_mut(place)?.take(id);
+        self.publish(place, &row, Change::Delete, EventOrigin::Single);
+        Ok(Response::empty(204))
+    }
+
+    /// `PATCH …/rows/{id}/{column}/increment` and `decrement`.
+    pub(crate) fn step_column(
+        &mut self,
+        context: &Context<'_>,
+        place: &Place,
+        id: &str,
+        column: &str,
+        up: bool,
+    ) -> Result<Response> {
+        let body = body_of(self, context)?;
+        self.table(place)?;
+        let step = body.get("value").cloned().unwrap_or(json!(1));
+        if step.as_f64().is_none_or(|step| step <= 0.0) {
+            return Err(ApiError::argument("Value must be numeric and greater than 0"));
+        }
+        let row = self.table(place)?.row(id).cloned();
+        let Some(before) = row.filter(|_| {
+            self.table(place)
+                .is_ok_and(|table| table.column(column).is_some())
+        }) else {
+            return Err(self.missing_step_target(id));
+        };
+        self.check_allowed(context, place, &before, Action::Update)?;
+        let after = self.step_row(place, &before, column, up, &step, &body)?;
+        let stamp = self.stamp(context.arrival);
+        let stored = Row {
+            updated_at: stamp,
+            ..after.clone()
+        };
+        self.table_mut(place)?.put(stored.clone());
+        let shown = if self.has(Quirk::IncrementAnswersOldStamp) {
+            after
+        } else {
+            stored
+        };
+        self.publish(place, &shown, Change::Update, EventOrigin::Single);
+        Ok(Response {
+            body: Body::Json(self.row_form(place).show(&shown)),
+            ..Response::empty(200)
+        })
+    }
+
+    fn missing_step_target(&self, id: &str) -> ApiError {
+        if self.has(Quirk::IncrementOfMissingRowNamesColumn) {
+            return ApiError::new(
+                404,
+                "column_not_found",
+                "Column with the requested key '%s' could not be found.",
+            );
+        }
+        ApiError::row_not_found(id)
+    }
+
+    /// The row with a number stepped up or down, its stamp untouched.
+    pub(crate) fn step_row(
+        &self,
+        place: &Place,
+        row: &Row,
+        column: &str,
+        up: bool,
+        step: &Value,
+        bounds: &Value,
+    ) -> Result<Row> {
+        let kind = self.table(place)?.column(column).map(|column| column.kind);
+        if !matches!(kind, Some(ColumnKind::Integer | ColumnKind::Float)) {
+            return Err(ApiError::new(
+                400,
+                "attribute_type_invalid",
+                format!("tablesDB \"{column}\" is not a number"),
+            ));
+        }
+        let current = row
+            .data
+            .get(column)
+            .filter(|value| !value.is_null())
+            .cloned()
+            .unwrap_or(json!(0));
+        let stepped = match (current.as_i64(), step.as_i64()) {
+            (Some(current), Some(step)) => json!(if up { current + step } else { current - step }),
+            _ => {
+                let (current, step) = (current.as_f64().unwrap_or(0.0), step.as_f64().unwrap_or(0.0));
+                json!(if up { current + step } else { current - step })
+            }
+        };
+        let (name, which) = if up {
+            ("max", "maximum")
+        } else {
+            ("min", "minimum")
+        };
+        if let (Some(bound), Some(value)) = (bounds.get(name).and_then(Value::as_f64), stepped.as_f64())
+            && (if up { value > bound } else { value < bound })
+        {
+            let bound = &bounds[name];
+            return Err(ApiError::new(
+                400,
+                "column_limit_exceeded",
+                format!("tablesDB \"{column}\" has reached the {which} value of {bound}"),
+            ));
+        }
+        let mut after = row.clone();
+        after.data.insert(column.to_owned(), stepped);
+        Ok(after)
+    }
+}
