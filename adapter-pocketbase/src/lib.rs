@@ -1,1 +1,3 @@
 //! A remote on PocketBase.
+
+pub mod feed;

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::Write,
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -36,30 +37,41 @@ fn arguments(home: &Path) -> Vec<String> {
     ]
 }
 
-/// Makes the database with its superuser.
-pub(crate) async fn make_superuser(
-    program: &Path,
-    home: &Path,
-    email: &str,
-    password: &str,
-) -> Result<(), ServerError> {
-    let mut command = Command::new(program);
-    command
-        .args(["superuser", "upsert", email, password])
+/// Runs a command of the program on the files in `home` to its end, answering "yes" if it asks.
+pub(crate) async fn run_command(program: &Path, home: &Path, command: &[&str]) -> Result<(), ServerError> {
+    let what = command.first().copied().unwrap_or_default();
+    let log = home.join("command.log");
+    let output = File::create(&log).map_err(ServerError::io("opening the log"))?;
+    let errors = output.try_clone().map_err(ServerError::io("opening the log"))?;
+    let mut child = Command::new(program)
+        .args(command)
         .args(arguments(home))
         .current_dir(home)
-        .stdin(Stdio::null());
-    let output = tokio::task::spawn_blocking(move || command.output())
-        .await
-        .map_err(|error| ServerError::io("making the superuser")(error.into()))?
-        .map_err(ServerError::io("making the superuser"))?;
-    if output.status.success() {
-        return Ok(());
+        .stdin(Stdio::piped())
+        .stdout(output)
+        .stderr(errors)
+        .spawn()
+        .map_err(ServerError::io("running a command of PocketBase"))?;
+    if let Some(mut answers) = child.stdin.take() {
+        // A command that asks nothing may have ended before it reads this.
+        let _ = answers.write_all(b"y\n");
     }
-    Err(ServerError::Process {
-        what: "the superuser was not made".to_owned(),
-        log: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
+    let mut process = Process { child, port: 0, log };
+    let begun = Instant::now();
+    loop {
+        let ended = process
+            .child
+            .try_wait()
+            .map_err(ServerError::io("looking after PocketBase"))?;
+        match ended {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => return Err(process.error(format!("`{what}` ended with {status}"))),
+            None if begun.elapsed() > PATIENCE => {
+                return Err(process.error(format!("`{what}` did not end within {PATIENCE:?}")));
+            }
+            None => tokio::time::sleep(PAUSE).await,
+        }
+    }
 }
 
 /// A port of the loopback interface that was free a moment ago.

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::{
     admin::Admin,
     error::ServerError,
-    process::{Process, free_port, make_superuser},
+    process::{Process, free_port, run_command},
     program::program,
 };
 
@@ -45,7 +45,7 @@ impl Server {
     pub async fn start() -> Result<Self, ServerError> {
         let program = program()?;
         let home = tempfile::tempdir().map_err(ServerError::io("making a temporary folder"))?;
-        make_superuser(&program, home.path(), EMAIL, PASSWORD).await?;
+        run_command(&program, home.path(), &["superuser", "upsert", EMAIL, PASSWORD]).await?;
         let (process, port) = start_on_a_free_port(&program, home.path()).await?;
         let url = format!("http://127.0.0.1:{port}");
         let admin = Admin::sign_in(&url, EMAIL, PASSWORD).await?;
@@ -119,6 +119,22 @@ impl Server {
         Ok(())
     }
 
+    /// Where migration files go, which the server runs when it starts.
+    pub fn migrations(&self) -> PathBuf {
+        self.home.path().join("migrationsDir")
+    }
+
+    /// Runs a command of the program on the server's files, such as `["migrate", "down", "1"]`.
+    ///
+    /// # Errors
+    /// `Process` with what it printed if it fails.
+    ///
+    /// # Cancel safety
+    /// If dropped, the command is ended where it is.
+    pub async fn run(&self, command: &[&str]) -> Result<(), ServerError> {
+        run_command(&self.program, self.home.path(), command).await
+    }
+
     /// Takes a backup of everything under `name`, which must end in `.zip`.
     ///
     /// # Errors
@@ -128,7 +144,10 @@ impl Server {
     /// If dropped, the backup may be there or not.
     pub async fn back_up(&self, name: &str) -> Result<(), ServerError> {
         let body = serde_json::json!({ "name": name });
-        self.admin.send("POST", "/api/backups", Some(&body)).await?.success()
+        self.admin
+            .send("POST", "/api/backups", Some(&body))
+            .await?
+            .success()
     }
 
     /// Puts everything back as it was when the backup `name` was taken. The server starts anew within its process.
