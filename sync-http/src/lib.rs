@@ -1,4 +1,72 @@
 //! What the HTTP adapters share.
+//!
+//! An adapter speaks to its backend through a [`Transport`]: [`ReqwestTransport`] in apps, a script in tests. It
+//! decides itself what an answer means, because backends hide refusals behind odd statuses; the helpers here only
+//! say what is the same everywhere.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use sync_core::{ErrorKind, SyncError};
+//! use sync_http::{
+//!     BaseUrl, Credentials, FixedToken, HttpRequest, Method, Secret, ServerClock, StatusCode, Transport,
+//!     error_for_status, header, with_credentials,
+//!     testing::{ScriptedAnswer, ScriptedTransport},
+//! };
+//! # futures::executor::block_on(async {
+//! let transport = ScriptedTransport::new();
+//! transport.then(
+//!     ScriptedAnswer::json(200, r#"["tea","milk"]"#).with_header("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
+//! );
+//! let base = BaseUrl::parse("https://example.com")?;
+//! let source = FixedToken::new(Credentials::new("t0ken"));
+//! let server_clock = ServerClock::new(Arc::new(sync_core::SystemClock::new()));
+//!
+//! // One call of an adapter: with a token, which would be renewed once if the server refused it.
+//! let titles: Vec<String> = with_credentials(&source, |credentials| {
+//!     let (base, transport, server_clock) = (&base, &transport, &server_clock);
+//!     async move {
+//!         let token = credentials.map_or_else(|| Secret::new(""), |credentials| credentials.access);
+//!         let request = HttpRequest::new(Method::GET, base.join(["titles"]))
+//!             .with_secret_header(header::AUTHORIZATION, "Bearer ", &token)?;
+//!         let started = server_clock.start();
+//!         let response = transport.send(request).await?;
+//!         server_clock.observe(started, &response);
+//!         match response.status {
+//!             StatusCode::OK => response.json(),
+//!             _ => Err(error_for_status(&response)),
+//!         }
+//!     }
+//! })
+//! .await?;
+//! assert_eq!(titles, ["tea", "milk"]);
+//! assert!(server_clock.skew().is_some());
+//! assert!(!format!("{:?}", transport.requests()).contains("t0ken"));
+//!
+//! // A request without an answer tells whether it may have had an effect.
+//! let error = transport.send(HttpRequest::new(Method::GET, base.join(["x"]))).await.unwrap_err();
+//! assert!(error.nothing_sent());
+//! assert_eq!(SyncError::from(error).kind(), ErrorKind::Unreachable);
+//! # Ok::<(), SyncError>(()) }).unwrap();
+//! ```
+//!
+//! | Subject | Items |
+//! |---|---|
+//! | Requests | [`Transport`], [`HttpRequest`], [`HttpResponse`], [`HttpStream`], [`BaseUrl`], [`ReqwestTransport`] |
+//! | Failures | [`TransportError`] (was anything sent?), [`error_for_status`], [`retry_after`] |
+//! | Sign-in | [`TokenSource`], [`Session`] (one refresh at a time, saved before used), [`with_credentials`] |
+//! | Secrets | [`Secret`], [`RedactedHeaders`], [`RedactedUrl`]; nothing here logs or shows a token |
+//! | Time | [`ServerClock`] (from `Date` headers, with its bound); waits come from the injected timer |
+//! | Realtime | [`SseStream`], [`WebSocketConnector`], [`reconnecting`] |
+//! | Pace | [`Backoff`], [`RateBuckets`] |
+//! | Tests | the module `testing`: scripted transports and sockets, a proxy that loses answers |
+//!
+//! # Features
+//!
+//! | Feature | Default | Adds |
+//! |---|---|---|
+//! | `reqwest-transport` | yes | [`ReqwestTransport`] |
+//! | `websocket` | yes | [`TlsWebSocketConnector`] |
+//! | `testing` | no | the module `testing` |
 
 mod backoff;
 mod base_url;

@@ -48,7 +48,8 @@ struct Bucket {
 
 impl Bucket {
     fn fill(&mut self, now: Duration) {
-        let share = now.saturating_sub(self.filled_at).as_secs_f64() / self.limit.window.as_secs_f64().max(1e-3);
+        let share =
+            now.saturating_sub(self.filled_at).as_secs_f64() / self.limit.window.as_secs_f64().max(1e-3);
         let capacity = f64::from(self.limit.requests.max(1));
         self.tokens = (self.tokens + share * capacity).min(capacity);
         self.filled_at = now;

@@ -10,7 +10,15 @@ const HIDDEN: &str = "***";
 
 /// Parts of names of headers and query parameters whose values are secrets.
 const SECRET_WORDS: [&str; 9] = [
-    "auth", "cookie", "jwt", "key", "passw", "secret", "session", "signature", "token",
+    "auth",
+    "cookie",
+    "jwt",
+    "key",
+    "passw",
+    "secret",
+    "session",
+    "signature",
+    "token",
 ];
 
 /// Whether a header or query parameter of this name holds a secret.

@@ -108,12 +108,13 @@ impl HttpRequest {
     /// # Errors
     /// `Invalid` if the value cannot be written as JSON.
     pub fn with_json(mut self, value: &(impl Serialize + ?Sized)) -> Result<Self> {
-        let body = serde_json::to_vec(value).map_err(|error| {
-            SyncError::invalid("body", error.to_string()).with_source(error)
-        })?;
+        let body = serde_json::to_vec(value)
+            .map_err(|error| SyncError::invalid("body", error.to_string()).with_source(error))?;
         self.body = body.into();
-        self.headers
-            .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.headers.insert(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
         Ok(self)
     }
 

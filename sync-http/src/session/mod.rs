@@ -148,8 +148,7 @@ impl Session {
     pub async fn sign_in(&self, credentials: Credentials) -> Result<()> {
         let _order = self.0.saving.lock().await;
         self.0.store.save(&credentials).await?;
-        self.0
-            .take_into_use(credentials, Some(self.0.server_clock.now()));
+        self.0.take_into_use(credentials, Some(self.0.server_clock.now()));
         Ok(())
     }
 
@@ -321,9 +320,7 @@ impl Inner {
             }
         };
         let is_other = saved.access != current.access && saved.subject == current.subject;
-        let is_good = saved
-            .expires_at
-            .is_none_or(|end| self.server_clock.now() < end);
+        let is_good = saved.expires_at.is_none_or(|end| self.server_clock.now() < end);
         (is_other && is_good).then_some(saved)
     }
 
@@ -347,5 +344,6 @@ fn signed_out(why: &str) -> SyncError {
 }
 
 fn abandoned() -> SyncError {
-    SyncError::new(ErrorKind::Stopped, "the refresh was given up before it ended").with_retry(RetryClass::Backoff)
+    SyncError::new(ErrorKind::Stopped, "the refresh was given up before it ended")
+        .with_retry(RetryClass::Backoff)
 }

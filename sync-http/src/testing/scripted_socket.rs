@@ -65,10 +65,7 @@ impl ScriptedSockets {
     pub fn expect(&self) -> SocketPeer {
         let (to_peer, received) = mpsc::unbounded();
         let (outgoing, from_peer) = mpsc::unbounded();
-        let socket = ScriptedSocket {
-            to_peer,
-            from_peer,
-        };
+        let socket = ScriptedSocket { to_peer, from_peer };
         lock(&self.prepared).push_back(Ok(socket));
         SocketPeer { received, outgoing }
     }

@@ -124,7 +124,9 @@ impl ScriptedTransport {
     }
 
     /// A transport that asks `handler` first. Where that gives `None`, the script answers.
-    pub fn with_handler(handler: impl Fn(&HttpRequest) -> Option<ScriptedAnswer> + Send + Sync + 'static) -> Self {
+    pub fn with_handler(
+        handler: impl Fn(&HttpRequest) -> Option<ScriptedAnswer> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             shared: Arc::default(),
             handler: Some(Arc::new(handler)),
@@ -151,7 +153,10 @@ impl ScriptedTransport {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(&self, request: HttpRequest) -> Result<(HttpResponse, Vec<Bytes>, StreamEnd), TransportError> {
+    async fn answer(
+        &self,
+        request: HttpRequest,
+    ) -> Result<(HttpResponse, Vec<Bytes>, StreamEnd), TransportError> {
         let handled = self.handler.as_ref().and_then(|handler| handler(&request));
         let answer = {
             let mut script = self.script();

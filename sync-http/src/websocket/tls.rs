@@ -244,7 +244,11 @@ fn failure(error: tungstenite::Error, phase: Phase) -> TransportError {
         }
         tungstenite::Error::Io(error) => {
             let message = format!("the websocket connection failed: {}", error.kind());
-            let kind = if phase == Phase::Connect { Connect } else { Interrupted };
+            let kind = if phase == Phase::Connect {
+                Connect
+            } else {
+                Interrupted
+            };
             (kind, message)
         }
         tungstenite::Error::Tls(_) => (Connect, "TLS for the websocket failed".to_owned()),
@@ -260,7 +264,10 @@ fn failure(error: tungstenite::Error, phase: Phase) -> TransportError {
         | tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
             (Interrupted, "the websocket connection was cut".to_owned())
         }
-        _ => (InvalidAnswer, "the server broke the websocket protocol".to_owned()),
+        _ => (
+            InvalidAnswer,
+            "the server broke the websocket protocol".to_owned(),
+        ),
     };
     TransportError::new(kind, message)
 }
