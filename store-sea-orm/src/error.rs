@@ -38,6 +38,27 @@ pub(crate) fn from_db(error: &DbErr, dialect: Dialect) -> SyncError {
     converted.with_adapter(dialect.name()).with_source(error.clone())
 }
 
+/// What an error of SQLite means for the caller.
+#[cfg(feature = "rusqlite")]
+pub(crate) fn from_rusqlite(error: &rusqlite::Error) -> SyncError {
+    let converted = match error {
+        rusqlite::Error::SqliteFailure(failure, message) => {
+            let code = failure.extended_code.to_string();
+            let message = message.clone().unwrap_or_else(|| failure.to_string());
+            from_sqlite_code(&code, &message)
+                .unwrap_or_else(|| SyncError::new(ErrorKind::Internal, message))
+                .with_code(code)
+        }
+        // A file name with a NUL, or one that is no UTF-8 where it has to be.
+        rusqlite::Error::NulError(_) | rusqlite::Error::InvalidPath(_) => SyncError::new(
+            ErrorKind::Configuration,
+            format!("{error}; choose another path for the store"),
+        ),
+        other => SyncError::new(ErrorKind::Internal, other.to_string()),
+    };
+    converted.with_adapter(Dialect::Sqlite.name())
+}
+
 fn from_sqlx(error: &sqlx::Error, dialect: Dialect) -> SyncError {
     match error {
         sqlx::Error::Database(database) => {

@@ -1,31 +1,59 @@
 //! Leases with fencing tokens, across tasks and processes.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use sync_core::{Fence, LeaseAnswer, Result, Timestamp};
 use uuid::Uuid;
 
 use crate::{
-    driver::{Run, Transaction},
+    driver::{Run, Step, Transaction, Write},
     row::counter,
     sql::{Param, Sql},
-    store::Shared,
 };
 
-pub(crate) async fn acquire(
-    store: Arc<Shared>,
-    name: String,
-    holder: Uuid,
-    now: Timestamp,
-    time: Duration,
-) -> Result<LeaseAnswer> {
-    let transaction = store.database.begin_write().await?;
-    let answer = decide(&transaction, &name, holder, now, time).await;
-    transaction.finish(answer).await
+/// Takes a lease, or goes on with the own one.
+#[derive(Debug)]
+pub(crate) struct Acquire {
+    pub(crate) name: String,
+    pub(crate) holder: Uuid,
+    pub(crate) now: Timestamp,
+    pub(crate) time: Duration,
+}
+
+#[async_trait]
+impl Write for Acquire {
+    type Draft = LeaseAnswer;
+    type Answer = LeaseAnswer;
+
+    async fn run(&self, transaction: Transaction<'_>) -> Result<Step<LeaseAnswer, LeaseAnswer>> {
+        let answer = decide(transaction, &self.name, self.holder, self.now, self.time).await?;
+        Ok(Step::Commit(answer))
+    }
+
+    fn committed(&self, answer: LeaseAnswer) -> LeaseAnswer {
+        answer
+    }
+}
+
+/// Gives a lease back, if it is still held under the fence's token.
+#[derive(Debug)]
+pub(crate) struct Release(pub(crate) Fence);
+
+#[async_trait]
+impl Write for Release {
+    type Draft = ();
+    type Answer = ();
+
+    async fn run(&self, transaction: Transaction<'_>) -> Result<Step<(), ()>> {
+        give_back(transaction, &self.0).await.map(Step::Commit)
+    }
+
+    fn committed(&self, (): ()) {}
 }
 
 async fn decide(
-    transaction: &Transaction,
+    transaction: Transaction<'_>,
     name: &str,
     holder: Uuid,
     now: Timestamp,
@@ -78,13 +106,7 @@ async fn decide(
     }))
 }
 
-pub(crate) async fn release(store: Arc<Shared>, fence: Fence) -> Result<()> {
-    let transaction = store.database.begin_write().await?;
-    let released = give_back(&transaction, &fence).await;
-    transaction.finish(released).await
-}
-
-async fn give_back(transaction: &Transaction, fence: &Fence) -> Result<()> {
+async fn give_back(transaction: Transaction<'_>, fence: &Fence) -> Result<()> {
     // The row stays, for its token.
     let mut sql = Sql::new(
         transaction.dialect(),
@@ -93,5 +115,5 @@ async fn give_back(transaction: &Transaction, fence: &Fence) -> Result<()> {
     sql.bind(fence.lease.as_str())
         .push(" AND token = ")
         .bind(counter("token", fence.token)?);
-    transaction.run(sql).await.map(drop)
+    transaction.run(sql).await
 }

@@ -25,8 +25,9 @@
 //! | | SQLite (feature `sqlite`, default) | PostgreSQL (`postgres`), MySQL and MariaDB (`mysql`) |
 //! |---|---|---|
 //! | opened by | path, URL, memory, or an open connection | URL, or an open connection |
+//! | called through | rusqlite, for a path and for memory (feature `rusqlite`, default); otherwise sea-orm over sqlx | sea-orm over sqlx |
 //! | durable | WAL, `synchronous=FULL`; [`Durability::Normal`] may lose the last commits at a loss of power | as the server is set |
-//! | writers | one at a time, over processes (`BEGIN IMMEDIATE`) | one at a time, over processes (a row lock) |
+//! | writers | one at a time, over processes (`BEGIN IMMEDIATE`); through rusqlite, those that wait are committed together | one at a time, over processes (a row lock) |
 //! | queries | in SQL, with declared indexes | the target's rows are read in pages and evaluated here |
 //! | commits of other processes | noticed at each own commit and by [`SeaOrmLocalStore::poll_foreign_changes`] | the same |
 //! | schema changes | one transaction | one transaction; on MySQL under a lock, step by step |
@@ -35,7 +36,7 @@
 //!
 //! # What the app may rely on
 //!
-//! - **A commit is whole.** It runs in a task of its own: dropping the future does not stop it, and the next write
+//! - **A commit is whole.** It runs in a task or a thread of its own: dropping the future does not stop it, and the next write
 //!   waits for it. When `commit` has returned, every receiver of changes was told.
 //! - **Reads see one state.** What one call answers belongs to one moment, also when it takes several statements.
 //! - **Queries are exact.** SQLite and the reference evaluator of `sync_core` read some JSON differently: numbers
@@ -52,7 +53,7 @@
 //!
 //! # Needs
 //!
-//! A tokio runtime with time and IO enabled; sqlx runs on it.
+//! A tokio runtime with time and IO enabled; sqlx runs on it, and longer reads use its threads for blocking work.
 
 mod commit;
 mod dialect;
@@ -71,5 +72,7 @@ mod sql;
 mod store;
 mod targets;
 
+#[cfg(feature = "sqlite")]
+pub use options::SqliteDriver;
 pub use options::{Durability, OpenOptions};
 pub use store::SeaOrmLocalStore;

@@ -5,11 +5,15 @@ use std::time::Duration;
 use sea_orm::{ConnectOptions, DatabaseConnection};
 use sync_core::{ErrorKind, Result, SyncError};
 
+#[cfg(feature = "rusqlite")]
+use crate::driver::direct;
 #[cfg(feature = "sqlite")]
 use crate::options::Durability;
+#[cfg(feature = "rusqlite")]
+use crate::options::SqliteDriver;
 use crate::{
     dialect::Dialect,
-    driver::Database,
+    driver::{Database, pooled::Pools},
     error::from_db,
     options::{Location, OpenOptions},
     schema::migrations::{Neighbours, STEPS, migrate},
@@ -33,7 +37,7 @@ pub(crate) async fn open(options: &OpenOptions) -> Result<Opened> {
         Dialect::Postgres | Dialect::MySql => migrate(&opened.database, STEPS, Neighbours::Welcome).await,
     };
     if let Err(error) = checked {
-        close(&opened.database).await;
+        opened.database.close().await;
         return Err(error);
     }
     Ok(opened)
@@ -47,11 +51,7 @@ pub(crate) async fn adopt(connection: DatabaseConnection) -> Result<Opened> {
             "the store needs SQLite, PostgreSQL or MySQL",
         )
     })?;
-    let database = Database {
-        dialect,
-        writer: connection.clone(),
-        readers: connection,
-    };
+    let database = Database::pooled(Pools::new(dialect, connection.clone(), connection));
     migrate(&database, STEPS, Neighbours::Welcome).await?;
     Ok(Opened {
         database,
@@ -59,30 +59,39 @@ pub(crate) async fn adopt(connection: DatabaseConnection) -> Result<Opened> {
     })
 }
 
-/// Closes the pools. Failures have no consequence: what was acknowledged is committed.
-pub(crate) async fn close(database: &Database) {
-    for connection in [&database.readers, &database.writer] {
-        if let Err(error) = connection.close_by_ref().await {
-            tracing::warn!(%error, "a connection did not close cleanly");
-        }
-    }
-}
-
 async fn connect(options: &OpenOptions) -> Result<Opened> {
     match &options.location {
+        #[cfg(feature = "rusqlite")]
+        Location::Memory if options.sqlite_driver == SqliteDriver::Direct => {
+            connect_directly(options, direct::Place::Memory, false).await
+        }
+        #[cfg(feature = "rusqlite")]
+        Location::File(path) if options.sqlite_driver == SqliteDriver::Direct => {
+            connect_directly(options, direct::Place::File(path.clone()), true).await
+        }
         #[cfg(feature = "sqlite")]
         Location::Memory => connect_memory(options).await,
         #[cfg(feature = "sqlite")]
         Location::File(path) => {
-            let path = path.clone();
+            let (path, vfs) = (path.clone(), options.vfs.clone());
             let file = move |settings: sqlx::sqlite::SqliteConnectOptions| {
-                settings.filename(&path).create_if_missing(true)
+                let settings = settings.filename(&path).create_if_missing(true);
+                match &vfs {
+                    Some(vfs) => settings.vfs(vfs.clone()),
+                    None => settings,
+                }
             };
             // The path is set afterwards, so that it may hold any character.
             connect_file(options, "sqlite:store.db", file, false).await
         }
         Location::Url(url) => connect_url(options, url).await,
     }
+}
+
+#[cfg(feature = "rusqlite")]
+async fn connect_directly(options: &OpenOptions, place: direct::Place, durable: bool) -> Result<Opened> {
+    let database = Database::direct(direct::open(options, place).await?);
+    Ok(Opened { database, durable })
 }
 
 async fn connect_url(options: &OpenOptions, url: &str) -> Result<Opened> {
@@ -106,11 +115,7 @@ async fn connect_url(options: &OpenOptions, url: &str) -> Result<Opened> {
         )
     })?;
     Ok(Opened {
-        database: Database {
-            dialect,
-            writer: connection.clone(),
-            readers: connection,
-        },
+        database: Database::pooled(Pools::new(dialect, connection.clone(), connection)),
         durable: true,
     })
 }
@@ -162,11 +167,7 @@ async fn connect_memory(options: &OpenOptions) -> Result<Opened> {
     let connection = sea_orm::Database::connect(memory)
         .await
         .map_err(|error| from_db(&error, Dialect::Sqlite))?;
-    let database = Database {
-        dialect: Dialect::Sqlite,
-        writer: connection.clone(),
-        readers: connection,
-    };
+    let database = Database::pooled(Pools::new(Dialect::Sqlite, connection.clone(), connection));
     Ok(Opened {
         database,
         durable: false,
@@ -187,11 +188,7 @@ async fn connect_file(
     let writer = pool(options, url, file.clone(), Access::Writer { read_only }).await?;
     match pool(options, url, file, Access::Reader).await {
         Ok(readers) => {
-            let database = Database {
-                dialect: Dialect::Sqlite,
-                writer,
-                readers,
-            };
+            let database = Database::pooled(Pools::new(Dialect::Sqlite, writer, readers));
             Ok(Opened {
                 database,
                 durable: true,

@@ -15,6 +15,20 @@ pub enum Durability {
     Normal,
 }
 
+/// What calls SQLite for a store that [`OpenOptions::file`] or [`OpenOptions::memory`] opens.
+#[cfg(feature = "sqlite")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SqliteDriver {
+    /// rusqlite, in the process: a thread of the store makes all writes and commits those that wait together; reads
+    /// of a few records happen in the calling task, others on tokio's threads for blocking work.
+    #[cfg(feature = "rusqlite")]
+    #[default]
+    Direct,
+    /// sea-orm over sqlx: a thread for each connection.
+    #[cfg_attr(not(feature = "rusqlite"), default)]
+    Sqlx,
+}
+
 /// Where the store is.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Location {
@@ -42,6 +56,10 @@ pub struct OpenOptions {
     pub(crate) busy_timeout: Duration,
     pub(crate) readers: u32,
     pub(crate) cache_kib: u32,
+    #[cfg(feature = "sqlite")]
+    pub(crate) sqlite_driver: SqliteDriver,
+    #[cfg(feature = "sqlite")]
+    pub(crate) vfs: Option<String>,
 }
 
 impl std::fmt::Debug for OpenOptions {
@@ -72,6 +90,10 @@ impl OpenOptions {
             busy_timeout: Duration::from_secs(10),
             readers: 4,
             cache_kib: 16 * 1024,
+            #[cfg(feature = "sqlite")]
+            sqlite_driver: SqliteDriver::default(),
+            #[cfg(feature = "sqlite")]
+            vfs: None,
         }
     }
 
@@ -121,6 +143,23 @@ impl OpenOptions {
     #[must_use]
     pub fn cache_kib(mut self, kib: u32) -> Self {
         self.cache_kib = kib;
+        self
+    }
+
+    /// What calls SQLite for a file or a store in memory; the default of [`SqliteDriver`] unless told otherwise.
+    /// Stores opened by URL use sqlx.
+    #[cfg(feature = "sqlite")]
+    #[must_use]
+    pub fn sqlite_driver(mut self, driver: SqliteDriver) -> Self {
+        self.sqlite_driver = driver;
+        self
+    }
+
+    /// The name of the SQLite VFS that a file is opened with, if not SQLite's default. It must be registered.
+    #[cfg(feature = "sqlite")]
+    #[must_use]
+    pub fn vfs(mut self, name: impl Into<String>) -> Self {
+        self.vfs = Some(name.into());
         self
     }
 }

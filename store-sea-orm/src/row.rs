@@ -8,20 +8,73 @@ use crate::{dialect::Dialect, error::corrupt};
 
 /// One row of an answer; columns are read by position.
 #[derive(Debug)]
-pub(crate) struct Row {
-    inner: QueryResult,
-    dialect: Dialect,
+pub(crate) struct Row(Columns);
+
+#[derive(Debug)]
+enum Columns {
+    Fetched(QueryResult, Dialect),
+    #[cfg(feature = "rusqlite")]
+    Direct(Vec<Value>),
+}
+
+/// A value as SQLite tells it.
+#[cfg(feature = "rusqlite")]
+pub(crate) type Value = rusqlite::types::Value;
+
+/// A type that columns are read as.
+pub(crate) trait Column: TryGetable {
+    /// The value, if it is of this type.
+    #[cfg(feature = "rusqlite")]
+    fn of(value: &Value) -> Option<Self>;
+}
+
+macro_rules! column {
+    ($($type:ty => $($pattern:pat => $value:expr),+;)*) => {$(
+        impl Column for $type {
+            #[cfg(feature = "rusqlite")]
+            fn of(value: &Value) -> Option<Self> {
+                match value {
+                    $($pattern => Some($value),)+
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+column! {
+    i64 => Value::Integer(value) => *value;
+    Option<i64> => Value::Integer(value) => Some(*value), Value::Null => None;
+    Option<String> => Value::Text(value) => Some(value.clone()), Value::Null => None;
+    Option<Vec<u8>> => Value::Blob(value) => Some(value.clone()), Value::Null => None;
 }
 
 impl Row {
-    pub(crate) fn new(inner: QueryResult, dialect: Dialect) -> Self {
-        Self { inner, dialect }
+    pub(crate) fn fetched(inner: QueryResult, dialect: Dialect) -> Self {
+        Self(Columns::Fetched(inner, dialect))
     }
 
-    fn get<T: TryGetable>(&self, column: usize) -> Result<T> {
-        self.inner
-            .try_get_by_index(column)
-            .map_err(|error| corrupt(format!("column {column} cannot be read: {error}")))
+    #[cfg(feature = "rusqlite")]
+    pub(crate) fn direct(values: Vec<Value>) -> Self {
+        Self(Columns::Direct(values))
+    }
+
+    fn get<T: Column>(&self, column: usize) -> Result<T> {
+        match &self.0 {
+            Columns::Fetched(inner, _) => inner
+                .try_get_by_index(column)
+                .map_err(|error| corrupt(format!("column {column} cannot be read: {error}"))),
+            #[cfg(feature = "rusqlite")]
+            Columns::Direct(values) => values.get(column).and_then(T::of).ok_or_else(|| {
+                let found = values.get(column).map(Value::data_type);
+                corrupt(format!("column {column} cannot be read: it is {found:?}"))
+            }),
+        }
+    }
+
+    /// MySQL columns are binary, so that they compare by bytes.
+    fn texts_are_bytes(&self) -> bool {
+        matches!(&self.0, Columns::Fetched(_, Dialect::MySql))
     }
 
     pub(crate) fn int(&self, column: usize) -> Result<i64> {
@@ -62,8 +115,7 @@ impl Row {
     }
 
     pub(crate) fn opt_text(&self, column: usize) -> Result<Option<String>> {
-        // MySQL columns are binary, so that they compare by bytes.
-        if self.dialect == Dialect::MySql {
+        if self.texts_are_bytes() {
             return match self.opt_bytes(column)? {
                 Some(bytes) => String::from_utf8(bytes)
                     .map(Some)

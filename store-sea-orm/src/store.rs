@@ -6,19 +6,19 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use sea_orm::DatabaseConnection;
 use sync_core::{
-    ChangeSet, CollectionSchema, CommitOutcome, ConflictQuery, ConflictRecord, ErrorKind, EvictionCandidate,
+    ChangeSet, CollectionSchema, CommitOutcome, ConflictQuery, ConflictRecord, EvictionCandidate,
     EvictionQuery, Fence, LeaseAnswer, LocalRecord, LocalStore, OpCounts, OpQuery, PendingOp, QuarantinedRow,
-    RecordId, RecordKey, RecordState, RecordSummary, Result, Stamp, StoreChange, StoreInfo, SyncError,
-    SyncScope, Target, TargetState, Timestamp,
+    RecordId, RecordKey, RecordState, RecordSummary, Result, Stamp, StoreChange, StoreInfo, SyncScope,
+    Target, TargetState, Timestamp,
     query::{Filter, QuerySpec},
 };
-use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use uuid::Uuid;
 
 use crate::{
-    commit,
+    commit::Commit,
     dialect::Dialect,
-    driver::{Connection, Database, Run},
+    driver::{Database, Write},
     error::stopped,
     lease,
     notify::Notifier,
@@ -29,6 +29,9 @@ use crate::{
     sql::Sql,
     targets::TargetNumbers,
 };
+
+/// How many records are read in the calling task at most, where the driver can do that.
+const FEW: usize = 8;
 
 /// A [`LocalStore`] in a database: SQLite, PostgreSQL or MySQL. Cheap to clone; clones are the same store.
 ///
@@ -46,9 +49,6 @@ pub(crate) struct Shared {
     durable: bool,
     /// Whether the connections are ours to close.
     owned: bool,
-    /// Writes take turns in the order they were asked for. A turn outlives a caller that gives up, so that whatever
-    /// comes next finds the given-up write done, or not done at all.
-    turns: Arc<Mutex<()>>,
     /// Calls under way hold a read lock; closing takes the write lock and sets the flag.
     gate: Arc<RwLock<bool>>,
 }
@@ -99,7 +99,6 @@ impl SeaOrmLocalStore {
             schemas: Schemas::default(),
             durable: opened.durable,
             owned,
-            turns: Arc::new(Mutex::new(())),
             gate: Arc::new(RwLock::new(false)),
         }))
     }
@@ -124,9 +123,12 @@ impl SeaOrmLocalStore {
         };
         // SQLite's counter tells of commits by other connections than the one that asks, and the writer makes all
         // commits of this store.
-        let writer = shared.database.writer();
-        let row = writer.row(Sql::new(shared.database.dialect, sql)).await?;
-        let now = row
+        let rows = shared
+            .database
+            .ask_writer(Sql::new(shared.database.dialect, sql))
+            .await?;
+        let now = rows
+            .first()
             .map(|row| row.parse(0, |text| text.parse().ok()))
             .transpose()?
             .unwrap_or(0);
@@ -154,29 +156,30 @@ impl SeaOrmLocalStore {
         }
     }
 
-    fn reader(&self) -> Connection<'_, DatabaseConnection> {
-        self.0.database.reader()
+    /// Runs reads that may take a while.
+    async fn read<T, F>(&self, work: impl FnOnce(Arc<Shared>) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let _open = self.enter().await?;
+        self.0.database.read(work(Arc::clone(&self.0))).await
+    }
+
+    /// Runs reads of a few rows.
+    async fn read_few<T, F>(&self, work: impl FnOnce(Arc<Shared>) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        let _open = self.enter().await?;
+        self.0.database.read_few(work(Arc::clone(&self.0))).await
     }
 
     /// Runs a write to its end, whatever becomes of the caller.
-    async fn detached<T: Send + 'static>(
-        &self,
-        write: impl Future<Output = Result<T>> + Send + 'static,
-    ) -> Result<T> {
+    async fn write<W: Write>(&self, write: W) -> Result<W::Answer> {
         let open = self.enter().await?;
-        let turn = Arc::clone(&self.0.turns).lock_owned().await;
-        let task = tokio::spawn(async move {
-            let outcome = write.await;
-            drop((turn, open));
-            outcome
-        });
-        match task.await {
-            Ok(outcome) => outcome,
-            Err(error) => Err(SyncError::new(
-                ErrorKind::Internal,
-                format!("a write ended early: {error}"),
-            )),
-        }
+        self.0.database.write(write, open).await
     }
 }
 
@@ -195,63 +198,84 @@ impl LocalStore for SeaOrmLocalStore {
     }
 
     async fn load_clock(&self) -> Result<Option<Stamp>> {
-        let _open = self.enter().await?;
-        read::targets::load_clock(&self.reader()).await
+        self.read_few(|store| async move { read::targets::load_clock(&store.database.reader()).await })
+            .await
     }
 
     async fn load_setting(&self, name: &str) -> Result<Option<String>> {
-        let _open = self.enter().await?;
-        read::targets::load_setting(&self.reader(), name).await
+        let name = name.to_owned();
+        self.read_few(
+            |store| async move { read::targets::load_setting(&store.database.reader(), &name).await },
+        )
+        .await
     }
 
     async fn load_records(&self, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
-        let _open = self.enter().await?;
-        read::records::load(&self.0, keys).await
+        let (few, keys) = (keys.len() <= FEW, keys.to_vec());
+        let work = |store: Arc<Shared>| async move { read::records::load(&store, &keys).await };
+        if few {
+            self.read_few(work).await
+        } else {
+            self.read(work).await
+        }
     }
 
     async fn load_summaries(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RecordSummary>> {
-        let _open = self.enter().await?;
-        read::records::load_summaries(&self.0, target, ids).await
+        let (target, ids) = (target.clone(), ids.to_vec());
+        self.read(|store| async move { read::records::load_summaries(&store, &target, &ids).await })
+            .await
     }
 
     async fn query(&self, target: &Target, spec: &QuerySpec) -> Result<Vec<LocalRecord>> {
-        let _open = self.enter().await?;
-        query_sql::query(&self.0, target, spec).await
+        let (target, spec) = (target.clone(), spec.clone());
+        self.read(|store| async move { query_sql::query(&store, &target, &spec).await })
+            .await
     }
 
     async fn count(&self, target: &Target, filter: Option<&Filter>) -> Result<u64> {
-        let _open = self.enter().await?;
-        query_sql::count(&self.0, target, filter).await
+        let (target, filter) = (target.clone(), filter.cloned());
+        self.read(|store| async move { query_sql::count(&store, &target, filter.as_ref()).await })
+            .await
     }
 
     async fn load_target(&self, target: &Target) -> Result<TargetState> {
-        let _open = self.enter().await?;
-        read::targets::load(&self.reader(), target).await
+        let target = target.clone();
+        self.read_few(|store| async move { read::targets::load(&store.database.reader(), &target).await })
+            .await
     }
 
     async fn list_targets(&self) -> Result<Vec<Target>> {
-        let _open = self.enter().await?;
-        read::targets::list(&self.reader()).await
+        self.read(|store| async move { read::targets::list(&store.database.reader()).await })
+            .await
     }
 
     async fn load_ops(&self, query: &OpQuery) -> Result<Vec<PendingOp>> {
-        let _open = self.enter().await?;
-        read::ops::load(&self.0, &self.reader(), query).await
+        let query = query.clone();
+        self.read(|store| async move { read::ops::load(&store, &store.database.reader(), &query).await })
+            .await
     }
 
     async fn count_ops(&self, scope: Option<&SyncScope>) -> Result<OpCounts> {
-        let _open = self.enter().await?;
-        read::ops::count(&self.reader(), scope).await
+        let scope = scope.cloned();
+        self.read(|store| async move { read::ops::count(&store.database.reader(), scope.as_ref()).await })
+            .await
     }
 
     async fn load_conflicts(&self, query: &ConflictQuery) -> Result<Vec<ConflictRecord>> {
-        let _open = self.enter().await?;
-        read::conflicts::load(&self.0, &self.reader(), query).await
+        let query = query.clone();
+        self.read(
+            |store| async move { read::conflicts::load(&store, &store.database.reader(), &query).await },
+        )
+        .await
     }
 
     async fn load_quarantine(&self, target: Option<&Target>, limit: u64) -> Result<Vec<QuarantinedRow>> {
-        let _open = self.enter().await?;
-        read::conflicts::load_quarantine(&self.0, &self.reader(), target, limit).await
+        let target = target.cloned();
+        self.read(|store| async move {
+            let reader = store.database.reader();
+            read::conflicts::load_quarantine(&store, &reader, target.as_ref(), limit).await
+        })
+        .await
     }
 
     async fn load_unmarked(
@@ -261,22 +285,32 @@ impl LocalStore for SeaOrmLocalStore {
         after: Option<&RecordId>,
         limit: u64,
     ) -> Result<Vec<RecordId>> {
-        let _open = self.enter().await?;
-        read::space::load_unmarked(&self.0, &self.reader(), target, generation, after, limit).await
+        let (target, after) = (target.clone(), after.cloned());
+        self.read(|store| async move {
+            let reader = store.database.reader();
+            read::space::load_unmarked(&store, &reader, &target, generation, after.as_ref(), limit).await
+        })
+        .await
     }
 
     async fn load_eviction_candidates(&self, query: &EvictionQuery) -> Result<Vec<EvictionCandidate>> {
-        let _open = self.enter().await?;
-        read::space::load_eviction_candidates(&self.0, &self.reader(), query).await
+        let query = query.clone();
+        self.read(|store| async move {
+            read::space::load_eviction_candidates(&store, &store.database.reader(), &query).await
+        })
+        .await
     }
 
     async fn approx_size(&self, target: Option<&Target>) -> Result<u64> {
-        let _open = self.enter().await?;
-        read::space::approx_size(&self.0, &self.reader(), target).await
+        let target = target.cloned();
+        self.read(|store| async move {
+            read::space::approx_size(&store, &store.database.reader(), target.as_ref()).await
+        })
+        .await
     }
 
     async fn commit(&self, changes: ChangeSet) -> Result<CommitOutcome> {
-        self.detached(commit::commit(Arc::clone(&self.0), changes)).await
+        self.write(Commit::new(Arc::clone(&self.0), changes)).await
     }
 
     async fn acquire_lease(
@@ -286,19 +320,18 @@ impl LocalStore for SeaOrmLocalStore {
         now: Timestamp,
         time: Duration,
     ) -> Result<LeaseAnswer> {
-        self.detached(lease::acquire(
-            Arc::clone(&self.0),
-            name.to_owned(),
+        let name = name.to_owned();
+        self.write(lease::Acquire {
+            name,
             holder,
             now,
             time,
-        ))
+        })
         .await
     }
 
     async fn release_lease(&self, fence: &Fence) -> Result<()> {
-        self.detached(lease::release(Arc::clone(&self.0), fence.clone()))
-            .await
+        self.write(lease::Release(fence.clone())).await
     }
 
     fn changes(&self) -> BoxStream<'static, StoreChange> {
@@ -313,7 +346,7 @@ impl LocalStore for SeaOrmLocalStore {
         *closed = true;
         self.0.notifier.close();
         if self.0.owned {
-            open::close(&self.0.database).await;
+            self.0.database.close().await;
         }
         Ok(())
     }

@@ -7,7 +7,12 @@ use std::{
 
 use sync_core::{CollectionName, Result, ScopeKey, SyncError, Target};
 
-use crate::{driver::Run, error::corrupt, row::Row, sql::Sql};
+use crate::{
+    driver::{Run, Transaction},
+    error::corrupt,
+    row::Row,
+    sql::Sql,
+};
 
 /// The numbers of targets that are known to be committed. They never change, so the cache never goes stale.
 #[derive(Debug, Default)]
@@ -76,9 +81,9 @@ impl TargetNumbers {
 
     /// The numbers of all these targets for a write; those without one get one in this transaction, and are
     /// returned a second time, to be remembered after the commit.
-    pub(crate) async fn intern<R: Run>(
+    pub(crate) async fn intern(
         &self,
-        run: &R,
+        transaction: Transaction<'_>,
         targets: BTreeSet<&Target>,
     ) -> Result<(HashMap<Target, i64>, Vec<(Target, i64)>)> {
         let mut numbers = HashMap::with_capacity(targets.len());
@@ -88,9 +93,9 @@ impl TargetNumbers {
                 numbers.insert(target.clone(), number);
                 continue;
             }
-            let number = match select(run, target).await? {
+            let number = match select(&transaction, target).await? {
                 Some(number) => number,
-                None => insert(run, target).await?,
+                None => insert(transaction, target).await?,
             };
             numbers.insert(target.clone(), number);
             fresh.push((target.clone(), number));
@@ -118,14 +123,14 @@ async fn select<R: Run>(run: &R, target: &Target) -> Result<Option<i64>> {
     run.row(sql).await?.map(|row| row.int(0)).transpose()
 }
 
-async fn insert<R: Run>(run: &R, target: &Target) -> Result<i64> {
+async fn insert(transaction: Transaction<'_>, target: &Target) -> Result<i64> {
     let mut sql = Sql::new(
-        run.dialect(),
+        transaction.dialect(),
         "INSERT INTO sync_targets (collection, scope) VALUES ",
     );
     sql.bind_list([target.collection.as_str(), target.scope.key().as_str()]);
-    run.run(sql).await?;
-    select(run, target)
+    transaction.run(sql).await?;
+    select(&transaction, target)
         .await?
         .ok_or_else(|| corrupt("a target that was just written is not there"))
 }

@@ -56,7 +56,7 @@ const MAX_ROWS: usize = 4 * CHUNK;
 
 /// Asks everything, in one statement unless the change set is large.
 pub(super) async fn check(
-    transaction: &Transaction,
+    transaction: Transaction<'_>,
     numbers: &Numbers,
     changes: &ChangeSet,
 ) -> Result<Verdict> {
@@ -116,7 +116,7 @@ pub(super) async fn check(
 }
 
 /// The questions that are asked in the first statement only.
-fn ask_once(sql: &mut Sql, transaction: &Transaction, changes: &ChangeSet) {
+fn ask_once(sql: &mut Sql, transaction: Transaction<'_>, changes: &ChangeSet) {
     if transaction.dialect() == Dialect::Sqlite {
         sql.push(&format!(
             "SELECT {COUNTER}, data_version, NULL FROM pragma_data_version"
@@ -300,7 +300,7 @@ impl<'a> Subjects<'a> {
 
 /// Records to be removed that have operations which the same change set does not remove.
 async fn leftover_ops(
-    transaction: &Transaction,
+    transaction: Transaction<'_>,
     numbers: &Numbers,
     changes: &ChangeSet,
 ) -> Result<Vec<RecordKey>> {

@@ -10,15 +10,17 @@ pub(crate) mod tests;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    fmt,
     sync::Arc,
 };
 
-use sync_core::{ChangeSet, CommitOutcome, OpChange, RecordKey, Result, StoreChange, Target};
+use async_trait::async_trait;
+use sync_core::{ChangeSet, CommitOutcome, OpChange, Result, StoreChange, Target};
 
 use self::guards::Verdict;
 use crate::{
     dialect::Dialect,
-    driver::{Run, Transaction},
+    driver::{Run, Step, Transaction, Write},
     error::corrupt,
     notify::Changes,
     sql::Sql,
@@ -65,40 +67,26 @@ impl Batch {
     }
 }
 
-/// Commits `changes`. To be run in a task of its own, so that it always comes to its end.
-pub(crate) async fn commit(store: Arc<Shared>, changes: ChangeSet) -> Result<CommitOutcome> {
-    let transaction = store.database.begin_write().await?;
-    match prepare(&store, &transaction, &changes).await {
-        Ok(Prepared::Ready(done)) => {
-            transaction.commit().await?;
-            for (target, number) in done.fresh {
-                store.targets.remember(&target, number);
-            }
-            if store.notifier.observe(done.counter_before, done.counter_after) {
-                store.notifier.send([StoreChange::Anything]);
-            }
-            store.notifier.send(done.notices);
-            Ok(CommitOutcome::Committed)
-        }
-        Ok(Prepared::Stale(keys)) => {
-            transaction.rollback().await;
-            Ok(CommitOutcome::Stale(keys))
-        }
-        Err(error) => {
-            transaction.rollback().await;
-            Err(error)
-        }
+/// The write of a change set.
+pub(crate) struct Commit {
+    store: Arc<Shared>,
+    changes: ChangeSet,
+}
+
+impl Commit {
+    pub(crate) fn new(store: Arc<Shared>, changes: ChangeSet) -> Self {
+        Self { store, changes }
     }
 }
 
-enum Prepared {
-    /// Everything is written and can be committed.
-    Ready(Done),
-    Stale(Vec<RecordKey>),
+impl fmt::Debug for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Commit").finish_non_exhaustive()
+    }
 }
 
 /// What is to be done and told once the commit has succeeded.
-struct Done {
+pub(crate) struct Done {
     /// Targets that got their numbers in this transaction.
     fresh: Vec<(Target, i64)>,
     counter_before: i64,
@@ -106,24 +94,49 @@ struct Done {
     notices: Vec<StoreChange>,
 }
 
-async fn prepare(store: &Shared, transaction: &Transaction, changes: &ChangeSet) -> Result<Prepared> {
-    let (numbers, fresh) = store.targets.intern(transaction, targets_of(changes)).await?;
-    let numbers = Numbers(numbers);
-    let found = match guards::check(transaction, &numbers, changes).await? {
-        Verdict::Pass(found) => found,
-        Verdict::Stale(keys) => return Ok(Prepared::Stale(keys)),
-    };
-    let mut batch = Batch::new(transaction.dialect());
-    records::write(&mut batch, &numbers, changes, &found.same)?;
-    ops::write(&mut batch, &numbers, changes)?;
-    rest::write(&mut batch, &numbers, changes)?;
-    transaction.run_all(batch.statements).await?;
-    Ok(Prepared::Ready(Done {
-        fresh,
-        counter_before: found.counter,
-        counter_after: transaction.advance_counter(found.counter).await?,
-        notices: notices(&numbers, changes, &found.same)?,
-    }))
+#[async_trait]
+impl Write for Commit {
+    type Draft = Done;
+    type Answer = CommitOutcome;
+
+    async fn run(&self, transaction: Transaction<'_>) -> Result<Step<Done, CommitOutcome>> {
+        let changes = &self.changes;
+        let (numbers, fresh) = self
+            .store
+            .targets
+            .intern(transaction, targets_of(changes))
+            .await?;
+        let numbers = Numbers(numbers);
+        let found = match guards::check(transaction, &numbers, changes).await? {
+            Verdict::Pass(found) => found,
+            Verdict::Stale(keys) => return Ok(Step::Undo(CommitOutcome::Stale(keys))),
+        };
+        let mut batch = Batch::new(transaction.dialect());
+        records::write(&mut batch, &numbers, changes, &found.same)?;
+        ops::write(&mut batch, &numbers, changes)?;
+        rest::write(&mut batch, &numbers, changes)?;
+        transaction.run_all(batch.statements).await?;
+        Ok(Step::Commit(Done {
+            fresh,
+            counter_before: found.counter,
+            counter_after: transaction.advance_counter(found.counter).await?,
+            notices: notices(&numbers, changes, &found.same)?,
+        }))
+    }
+
+    fn committed(&self, done: Done) -> CommitOutcome {
+        let Shared {
+            targets, notifier, ..
+        } = &*self.store;
+        for (target, number) in done.fresh {
+            targets.remember(&target, number);
+        }
+        if notifier.observe(done.counter_before, done.counter_after) {
+            notifier.send([StoreChange::Anything]);
+        }
+        notifier.send(done.notices);
+        CommitOutcome::Committed
+    }
 }
 
 fn targets_of(changes: &ChangeSet) -> BTreeSet<&Target> {

@@ -42,12 +42,12 @@ async fn scan(
     visit: impl FnMut(LocalRecord) + Send,
 ) -> Result<()> {
     let transaction = database.begin_read().await?;
-    let scanned = scan_pages(&transaction, selection, visit).await;
+    let scanned = scan_pages(transaction.as_run(), selection, visit).await;
     transaction.finish(scanned).await
 }
 
 async fn scan_pages(
-    transaction: &Transaction,
+    transaction: Transaction<'_>,
     selection: &Selection,
     mut visit: impl FnMut(LocalRecord) + Send,
 ) -> Result<()> {

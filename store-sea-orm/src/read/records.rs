@@ -25,7 +25,7 @@ pub(crate) async fn load(store: &Shared, keys: &[RecordKey]) -> Result<Vec<Recor
     }
     // Several statements: a transaction makes them see one state of the store.
     let transaction = store.database.begin_read().await?;
-    let loaded = load_all(store, &transaction, keys).await;
+    let loaded = load_all(store, &transaction.as_run(), keys).await;
     transaction.finish(loaded).await
 }
 
@@ -128,7 +128,7 @@ pub(crate) async fn load_summaries(
         return summarize(&reader, number, &distinct).await;
     }
     let transaction = store.database.begin_read().await?;
-    let summaries = summarize(&transaction, number, &distinct).await;
+    let summaries = summarize(&transaction.as_run(), number, &distinct).await;
     transaction.finish(summaries).await
 }
 

@@ -5,11 +5,12 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
+use async_trait::async_trait;
 use sync_core::{CollectionName, CollectionSchema, Result, query::FieldPath};
 
 use crate::{
     dialect::Dialect,
-    driver::{Run, Transaction},
+    driver::{Run, Step, Transaction, Write},
     query_sql::field,
     sql::Sql,
     store::Shared,
@@ -64,12 +65,25 @@ async fn create_indexes(store: &Shared, schemas: &[CollectionSchema]) -> Result<
     if wanted.is_empty() {
         return Ok(());
     }
-    let transaction = store.database.begin_write().await?;
-    let created = create(&transaction, &wanted).await;
-    transaction.finish(created).await
+    store.database.write(CreateIndexes(wanted), ()).await
 }
 
-async fn create(transaction: &Transaction, paths: &[FieldPath]) -> Result<()> {
+#[derive(Debug)]
+struct CreateIndexes(Vec<FieldPath>);
+
+#[async_trait]
+impl Write for CreateIndexes {
+    type Draft = ();
+    type Answer = ();
+
+    async fn run(&self, transaction: Transaction<'_>) -> Result<Step<(), ()>> {
+        create(transaction, &self.0).await.map(Step::Commit)
+    }
+
+    fn committed(&self, (): ()) {}
+}
+
+async fn create(transaction: Transaction<'_>, paths: &[FieldPath]) -> Result<()> {
     for path in paths {
         // Collections share the index of a field; records without the field are left out. The id comes last, so that
         // records of one value are found in the order of an answer.
@@ -86,7 +100,7 @@ async fn create(transaction: &Transaction, paths: &[FieldPath]) -> Result<()> {
 
 /// Tells SQLite's planner that a field selects few records and a target many. Without statistics it takes both for
 /// alike, and rather reads a whole target in the order of ids than sort the few.
-async fn advise_planner(transaction: &Transaction, paths: &[FieldPath]) -> Result<()> {
+async fn advise_planner(transaction: Transaction<'_>, paths: &[FieldPath]) -> Result<()> {
     // Makes the table of statistics if there is none.
     transaction.script("ANALYZE sqlite_schema").await?;
     let fields = paths

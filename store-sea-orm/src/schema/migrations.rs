@@ -1,11 +1,12 @@
 //! Bringing a database to the current schema version: once, also when two processes start together.
 
+use async_trait::async_trait;
 use sync_core::{Clock, ErrorKind, Result, SyncError, SystemClock};
 
 use super::tables;
 use crate::{
     dialect::Dialect,
-    driver::{Database, Run, Transaction},
+    driver::{self, Database, Run, Transaction, Write},
     error::corrupt,
     sql::Sql,
 };
@@ -41,46 +42,63 @@ pub(crate) enum Neighbours {
 pub(crate) async fn migrate(database: &Database, steps: &[Step], neighbours: Neighbours) -> Result<()> {
     let newest = steps.last().map_or(0, |step| step.version);
     // The usual case: one read, no lock.
-    if version(&database.writer(), newest, neighbours).await? == newest {
+    if version(&database.reader(), newest, neighbours).await? == newest {
         return Ok(());
     }
-    match database.dialect {
-        Dialect::Sqlite | Dialect::Postgres => migrate_in_transaction(database, steps, neighbours).await,
-        Dialect::MySql => migrate_under_lock(database, steps, neighbours).await,
-    }
+    let steps = steps.to_vec();
+    database.change_schema(Migration { steps, neighbours }).await
 }
 
-async fn migrate_in_transaction(database: &Database, steps: &[Step], neighbours: Neighbours) -> Result<()> {
-    let transaction = database.begin_schema_change().await?;
-    let applied = apply(&transaction, steps, neighbours).await;
-    transaction.finish(applied).await
+#[derive(Debug)]
+struct Migration {
+    steps: Vec<Step>,
+    neighbours: Neighbours,
+}
+
+#[async_trait]
+impl Write for Migration {
+    type Draft = ();
+    type Answer = ();
+
+    async fn run(&self, transaction: Transaction<'_>) -> Result<driver::Step<(), ()>> {
+        let Self { steps, neighbours } = self;
+        match transaction.dialect() {
+            Dialect::Sqlite | Dialect::Postgres => apply(transaction, steps, *neighbours).await,
+            Dialect::MySql => apply_under_lock(transaction, steps, *neighbours).await,
+        }
+        .map(driver::Step::Commit)
+    }
+
+    fn committed(&self, (): ()) {}
 }
 
 /// MySQL commits at every change of the schema, so the lock is held outside of transactions, and a step that was
 /// cut off shows as a table that exists already.
-async fn migrate_under_lock(database: &Database, steps: &[Step], neighbours: Neighbours) -> Result<()> {
-    let transaction = database.begin_schema_change().await?;
+async fn apply_under_lock(
+    transaction: Transaction<'_>,
+    steps: &[Step],
+    neighbours: Neighbours,
+) -> Result<()> {
     let taken = transaction
         .row(Sql::new(Dialect::MySql, "SELECT GET_LOCK('sync_migrations', 60)"))
         .await?;
     if taken.map(|row| row.opt_int(0)).transpose()?.flatten() != Some(1) {
-        transaction.rollback().await;
         return Err(SyncError::new(
             ErrorKind::Busy,
             "another process has been migrating the store for a minute",
         ));
     }
-    let applied = apply(&transaction, steps, neighbours).await;
+    let applied = apply(transaction, steps, neighbours).await;
     let released = transaction
         .row(Sql::new(Dialect::MySql, "SELECT RELEASE_LOCK('sync_migrations')"))
         .await;
-    transaction.finish(applied.and(released.map(drop))).await
+    applied.and(released.map(drop))
 }
 
-async fn apply(transaction: &Transaction, steps: &[Step], neighbours: Neighbours) -> Result<()> {
+async fn apply(transaction: Transaction<'_>, steps: &[Step], neighbours: Neighbours) -> Result<()> {
     let dialect = transaction.dialect();
     let newest = steps.last().map_or(0, |step| step.version);
-    let current = version(transaction, newest, neighbours).await?;
+    let current = version(&transaction, newest, neighbours).await?;
     if current == 0 {
         let int = if dialect == Dialect::Sqlite {
             "INTEGER"
@@ -203,7 +221,7 @@ mod tests {
             Dialect::Sqlite,
             "SELECT version, name FROM sync_migrations ORDER BY version",
         );
-        let rows = database.writer().rows(sql).await.unwrap();
+        let rows = database.reader().rows(sql).await.unwrap();
         rows.iter()
             .map(|row| (row.int(0).unwrap(), row.text(1).unwrap()))
             .collect()
@@ -211,7 +229,7 @@ mod tests {
 
     async fn tables(database: &Database) -> Vec<String> {
         let rows = database
-            .writer()
+            .reader()
             .rows(Sql::new(Dialect::Sqlite, list_tables(Dialect::Sqlite)))
             .await
             .unwrap();
@@ -248,7 +266,7 @@ mod tests {
             Dialect::Sqlite,
             "SELECT value, note FROM sync_settings WHERE name = 'theme'",
         );
-        let row = database.writer().row(row).await.unwrap().unwrap();
+        let row = database.reader().row(row).await.unwrap().unwrap();
         assert_eq!(
             (row.text(0).unwrap(), row.text(1).unwrap()),
             ("dark".to_owned(), "old".to_owned())

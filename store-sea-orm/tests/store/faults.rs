@@ -1,15 +1,24 @@
 //! Bad files, full disks and locks: a clear error, nothing lost, and the store works again afterwards.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use store_sea_orm::{OpenOptions, SeaOrmLocalStore};
 use sync_core::{CommitOutcome, ErrorKind, LocalStore};
 use tempfile::TempDir;
 
+use super::DRIVER;
 use crate::fixtures::{confirm, contents, enqueue};
 
 const SOME: [(&str, &str); 2] = [("a", r#"{"n":1}"#), ("b", r#"{"n":2}"#)];
+
+fn file(path: impl Into<PathBuf>) -> OpenOptions {
+    OpenOptions::file(path).sqlite_driver(DRIVER)
+}
 
 async fn connect(path: &Path) -> DatabaseConnection {
     let mut options = ConnectOptions::new(format!("sqlite:{}?mode=rwc", path.display()));
@@ -20,7 +29,7 @@ async fn connect(path: &Path) -> DatabaseConnection {
 /// A file with the records [`SOME`], closed.
 async fn filled_file(folder: &TempDir) -> std::path::PathBuf {
     let path = folder.path().join("store.db");
-    let store = SeaOrmLocalStore::open(OpenOptions::file(&path)).await.unwrap();
+    let store = SeaOrmLocalStore::open(file(&path)).await.unwrap();
     assert_eq!(
         store.commit(confirm(SOME)).await.unwrap(),
         CommitOutcome::Committed
@@ -35,9 +44,7 @@ async fn a_file_that_is_no_database_is_corrupt_and_left_alone() {
     let path = folder.path().join("letter.txt");
     let text = "Dear Ada, this is not a database. ".repeat(200);
     fs::write(&path, &text).unwrap();
-    let error = SeaOrmLocalStore::open(OpenOptions::file(&path))
-        .await
-        .unwrap_err();
+    let error = SeaOrmLocalStore::open(file(&path)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(error.to_string().contains("choose another path"), "{error}");
     assert_eq!(fs::read_to_string(&path).unwrap(), text);
@@ -53,9 +60,7 @@ async fn a_database_of_another_program_is_refused_and_left_alone() {
         .await
         .unwrap();
     other.close().await.unwrap();
-    let error = SeaOrmLocalStore::open(OpenOptions::file(&path))
-        .await
-        .unwrap_err();
+    let error = SeaOrmLocalStore::open(file(&path)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(error.to_string().contains("recipes"), "{error}");
 
@@ -80,7 +85,7 @@ async fn a_damaged_page_is_corrupt_and_not_an_answer() {
         *byte = 0x5a;
     }
     fs::write(&path, &bytes).unwrap();
-    let error = match SeaOrmLocalStore::open(OpenOptions::file(&path)).await {
+    let error = match SeaOrmLocalStore::open(file(&path)).await {
         Ok(store) => store
             .query(&crate::fixtures::todos(), &Default::default())
             .await
@@ -100,9 +105,7 @@ async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
         .execute_unprepared("INSERT INTO sync_migrations VALUES (999, 'from the future', 0)")
         .await
         .unwrap();
-    let error = SeaOrmLocalStore::open(OpenOptions::file(&path))
-        .await
-        .unwrap_err();
+    let error = SeaOrmLocalStore::open(file(&path)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NewerSchema, "{error}");
     assert!(error.to_string().contains("update the program"), "{error}");
 
@@ -110,7 +113,7 @@ async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
         .execute_unprepared("DELETE FROM sync_migrations WHERE version = 999")
         .await
         .unwrap();
-    let store = SeaOrmLocalStore::open(OpenOptions::file(&path)).await.unwrap();
+    let store = SeaOrmLocalStore::open(file(&path)).await.unwrap();
     assert_eq!(contents(&store).await.len(), 2);
 }
 
@@ -151,7 +154,7 @@ async fn a_full_disk_loses_nothing_and_the_store_works_again_with_space() {
     );
     assert_eq!(contents(&store).await.len(), 3);
     // A transaction that was not ended properly would show as a lock that stays.
-    let other = SeaOrmLocalStore::open(OpenOptions::file(folder.path().join("store.db")))
+    let other = SeaOrmLocalStore::open(file(folder.path().join("store.db")))
         .await
         .unwrap();
     assert_eq!(
@@ -191,7 +194,7 @@ async fn an_empty_file_that_cannot_be_written_is_read_only() {
 #[tokio::test]
 async fn a_missing_folder_is_named_as_the_mistake() {
     let folder = TempDir::new().unwrap();
-    let error = SeaOrmLocalStore::open(OpenOptions::file(folder.path().join("no/such/store.db")))
+    let error = SeaOrmLocalStore::open(file(folder.path().join("no/such/store.db")))
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
@@ -202,7 +205,7 @@ async fn a_missing_folder_is_named_as_the_mistake() {
 async fn a_locked_store_is_busy_and_works_when_the_lock_is_gone() {
     let folder = TempDir::new().unwrap();
     let path = filled_file(&folder).await;
-    let options = OpenOptions::file(&path).busy_timeout(Duration::from_millis(50));
+    let options = file(&path).busy_timeout(Duration::from_millis(50));
     let store = SeaOrmLocalStore::open(options.clone()).await.unwrap();
     let locker = connect(&path).await;
     locker.execute_unprepared("BEGIN EXCLUSIVE").await.unwrap();
@@ -228,7 +231,7 @@ async fn a_new_file_that_is_locked_is_busy() {
     let path = folder.path().join("store.db");
     let locker = connect(&path).await;
     locker.execute_unprepared("BEGIN EXCLUSIVE").await.unwrap();
-    let options = OpenOptions::file(&path).busy_timeout(Duration::from_millis(50));
+    let options = file(&path).busy_timeout(Duration::from_millis(50));
     let error = SeaOrmLocalStore::open(options.clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
     locker.execute_unprepared("ROLLBACK").await.unwrap();

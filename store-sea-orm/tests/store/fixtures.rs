@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use store_sea_orm::{OpenOptions, SeaOrmLocalStore};
+use store_sea_orm::{OpenOptions, SeaOrmLocalStore, SqliteDriver};
 use sync_core::{
     ChangeSet, ChangedFields, CollectionName, Confirmation, ConfirmedPage, LocalStore, OpChange, OpId,
     OpKind, OpState, Payload, PendingOp, RecordId, RecordKey, RecordWrite, RemoteState, RemoteVersion, Stamp,
@@ -16,12 +16,17 @@ use sync_testkit::local_suite::LocalFixture;
 use tempfile::TempDir;
 
 /// SQLite stores in memory.
-pub(crate) struct Memory;
+#[derive(Clone, Copy)]
+pub(crate) struct Memory(pub(crate) SqliteDriver);
 
 #[async_trait]
 impl LocalFixture for Memory {
     async fn fresh(&self) -> Arc<dyn LocalStore> {
-        Arc::new(SeaOrmLocalStore::open(OpenOptions::memory()).await.unwrap())
+        Arc::new(
+            SeaOrmLocalStore::open(OpenOptions::memory().sqlite_driver(self.0))
+                .await
+                .unwrap(),
+        )
     }
 
     async fn reopen(&self, store: Arc<dyn LocalStore>) -> Arc<dyn LocalStore> {
@@ -32,14 +37,16 @@ impl LocalFixture for Memory {
 
 /// SQLite stores in files of one folder.
 pub(crate) struct Files {
+    driver: SqliteDriver,
     folder: TempDir,
     made: AtomicU32,
     stores: std::sync::Mutex<Vec<(Arc<dyn LocalStore>, String)>>,
 }
 
 impl Files {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(driver: SqliteDriver) -> Self {
         Self {
+            driver,
             folder: TempDir::new().unwrap(),
             made: AtomicU32::new(0),
             stores: Default::default(),
@@ -48,8 +55,8 @@ impl Files {
 
     async fn open(&self, name: String) -> Arc<dyn LocalStore> {
         let path = self.folder.path().join(&name);
-        let store: Arc<dyn LocalStore> =
-            Arc::new(SeaOrmLocalStore::open(OpenOptions::file(path)).await.unwrap());
+        let options = OpenOptions::file(path).sqlite_driver(self.driver);
+        let store: Arc<dyn LocalStore> = Arc::new(SeaOrmLocalStore::open(options).await.unwrap());
         self.stores.lock().unwrap().push((store.clone(), name));
         store
     }

@@ -1,11 +1,16 @@
 //! The store against the conformance suites, against faults of files, and against other processes.
+//!
+//! What concerns SQLite runs with both of its drivers.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, helpers included")]
+#![allow(clippy::duplicate_mod, reason = "each driver runs the same tests")]
 
-mod conformance;
-mod faults;
+#[cfg(feature = "rusqlite")]
+mod direct;
 mod fixtures;
+#[cfg(feature = "rusqlite")]
+mod group_commit;
 mod queries;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod servers;
-mod sharing;
+mod sqlx;

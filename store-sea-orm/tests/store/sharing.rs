@@ -8,12 +8,12 @@ use sync_core::{CommitOutcome, ErrorKind, Fence, LeaseAnswer, LocalStore, StoreC
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use super::DRIVER;
 use crate::fixtures::{confirm, contents, enqueue, key};
 
 async fn open(folder: &TempDir) -> SeaOrmLocalStore {
-    SeaOrmLocalStore::open(OpenOptions::file(folder.path().join("store.db")))
-        .await
-        .unwrap()
+    let options = OpenOptions::file(folder.path().join("store.db")).sqlite_driver(DRIVER);
+    SeaOrmLocalStore::open(options).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,15 @@
-//! The thin layer between this crate and sea-orm: run a statement, read a row, hold a transaction.
-//!
-//! Everything else speaks [`Sql`] and [`Row`], so another driver needs changes here only.
+//! The driver over sea-orm and sqlx: pools of connections, each with a thread or a socket behind it.
+
+use std::sync::Arc;
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, IsolationLevel, SqliteTransactionMode,
     Statement, TransactionOptions, TransactionTrait, Value,
 };
-use sync_core::Result;
+use sync_core::{ErrorKind, Result, SyncError};
+use tokio::sync::Mutex;
 
+use super::{Step, Transaction, Write};
 use crate::{
     dialect::Dialect,
     error::{corrupt, from_db},
@@ -18,80 +20,30 @@ use crate::{
 /// How many values the statements of one script have at most, together. Larger statements travel alone.
 const MAX_SCRIPT_PARAMS: usize = 1_024;
 
-/// A database: one way to write, several to read.
+/// Connections to one database.
 #[derive(Clone, Debug)]
-pub(crate) struct Database {
-    pub(crate) dialect: Dialect,
-    pub(crate) writer: DatabaseConnection,
-    pub(crate) readers: DatabaseConnection,
-}
-
-/// Anything statements can be run on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Connection<'a, C> {
-    inner: &'a C,
+pub(crate) struct Pools {
     dialect: Dialect,
+    writer: DatabaseConnection,
+    readers: DatabaseConnection,
+    /// Writes take turns in the order they were asked for. A turn outlives a caller that gives up, so that whatever
+    /// comes next finds the given-up write done, or not done at all.
+    turns: Arc<Mutex<()>>,
 }
 
-/// A transaction under way. Dropped without [`Transaction::commit`], it is rolled back.
+/// A transaction under way. Dropped without [`PooledTransaction::commit`], it is rolled back.
 #[derive(Debug)]
-pub(crate) struct Transaction {
+pub(crate) struct PooledTransaction {
     inner: DatabaseTransaction,
-    database: Database,
+    pools: Pools,
     /// On servers: how many commits there were when this one got the write lock.
     commits: Option<i64>,
 }
 
-/// What reads need: a pool or a transaction.
-#[async_trait::async_trait]
-pub(crate) trait Run: Sync {
-    fn dialect(&self) -> Dialect;
-
-    /// Runs a statement and returns its rows.
-    async fn rows(&self, sql: Sql) -> Result<Vec<Row>>;
-
-    /// Runs a statement and returns how many rows it changed.
-    async fn run(&self, sql: Sql) -> Result<u64>;
-
-    /// Runs a statement that has at most one row.
-    async fn row(&self, sql: Sql) -> Result<Option<Row>> {
-        Ok(self.rows(sql).await?.into_iter().next())
-    }
-}
-
-#[async_trait::async_trait]
-impl<C: ConnectionTrait> Run for Connection<'_, C> {
-    fn dialect(&self) -> Dialect {
-        self.dialect
-    }
-
-    async fn rows(&self, sql: Sql) -> Result<Vec<Row>> {
-        let rows = self.inner.query_all_raw(statement(self.dialect, sql)).await;
-        let rows = rows.map_err(|error| from_db(&error, self.dialect))?;
-        Ok(rows.into_iter().map(|row| Row::new(row, self.dialect)).collect())
-    }
-
-    async fn run(&self, sql: Sql) -> Result<u64> {
-        let done = self.inner.execute_raw(statement(self.dialect, sql)).await;
-        Ok(done
-            .map_err(|error| from_db(&error, self.dialect))?
-            .rows_affected())
-    }
-}
-
-#[async_trait::async_trait]
-impl Run for Transaction {
-    fn dialect(&self) -> Dialect {
-        self.database.dialect
-    }
-
-    async fn rows(&self, sql: Sql) -> Result<Vec<Row>> {
-        self.connection().rows(sql).await
-    }
-
-    async fn run(&self, sql: Sql) -> Result<u64> {
-        self.connection().run(sql).await
-    }
+async fn query<C: ConnectionTrait>(connection: &C, dialect: Dialect, sql: Sql) -> Result<Vec<Row>> {
+    let rows = connection.query_all_raw(statement(dialect, sql)).await;
+    let rows = rows.map_err(|error| from_db(&error, dialect))?;
+    Ok(rows.into_iter().map(|row| Row::fetched(row, dialect)).collect())
 }
 
 fn statement(dialect: Dialect, sql: Sql) -> Statement {
@@ -105,26 +57,65 @@ fn statement(dialect: Dialect, sql: Sql) -> Statement {
     Statement::from_sql_and_values(dialect.backend(), text, values)
 }
 
-impl Database {
-    /// The connections for reading single statements.
-    pub(crate) fn reader(&self) -> Connection<'_, DatabaseConnection> {
-        Connection {
-            inner: &self.readers,
-            dialect: self.dialect,
+impl Pools {
+    pub(crate) fn new(dialect: Dialect, writer: DatabaseConnection, readers: DatabaseConnection) -> Self {
+        Self {
+            dialect,
+            writer,
+            readers,
+            turns: Arc::default(),
         }
     }
 
-    /// The connection for statements outside a transaction that must see what the writer sees.
-    pub(crate) fn writer(&self) -> Connection<'_, DatabaseConnection> {
-        Connection {
-            inner: &self.writer,
-            dialect: self.dialect,
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    pub(super) async fn rows(&self, sql: Sql) -> Result<Vec<Row>> {
+        query(&self.readers, self.dialect, sql).await
+    }
+
+    pub(super) async fn ask_writer(&self, sql: Sql) -> Result<Vec<Row>> {
+        query(&self.writer, self.dialect, sql).await
+    }
+
+    /// Runs a write in a task of its own.
+    pub(super) async fn write<W: Write>(&self, write: W, keep: impl Send + 'static) -> Result<W::Answer> {
+        let turn = Arc::clone(&self.turns).lock_owned().await;
+        let pools = self.clone();
+        let task = tokio::spawn(async move {
+            let outcome = match pools.begin_write().await {
+                Ok(transaction) => transaction.carry_out(&write).await,
+                Err(error) => Err(error),
+            };
+            drop((turn, keep));
+            outcome
+        });
+        match task.await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(SyncError::new(
+                ErrorKind::Internal,
+                format!("a write ended early: {error}"),
+            )),
+        }
+    }
+
+    pub(super) async fn change_schema<W: Write>(&self, write: W) -> Result<W::Answer> {
+        self.begin_schema_change().await?.carry_out(&write).await
+    }
+
+    /// Closes the pools.
+    pub(super) async fn close(&self) {
+        for connection in [&self.readers, &self.writer] {
+            if let Err(error) = connection.close_by_ref().await {
+                tracing::warn!(%error, "a connection did not close cleanly");
+            }
         }
     }
 
     /// Starts a transaction that holds the write lock from the start, so that it never fails halfway because
     /// another writer came between.
-    pub(crate) async fn begin_write(&self) -> Result<Transaction> {
+    async fn begin_write(&self) -> Result<PooledTransaction> {
         let options = match self.dialect {
             Dialect::Sqlite => TransactionOptions {
                 sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
@@ -143,8 +134,9 @@ impl Database {
                 "SELECT value FROM sync_meta WHERE name = 'commits' FOR UPDATE",
             );
             let row = transaction
-                .row(lock)
+                .rows(lock)
                 .await?
+                .pop()
                 .ok_or_else(|| corrupt("the write lock is gone"))?;
             transaction.commits = Some(row.parse(0, |text| text.parse().ok())?);
         }
@@ -152,7 +144,7 @@ impl Database {
     }
 
     /// Starts a transaction for changing the schema; there may be no tables yet.
-    pub(crate) async fn begin_schema_change(&self) -> Result<Transaction> {
+    async fn begin_schema_change(&self) -> Result<PooledTransaction> {
         match self.dialect {
             Dialect::Sqlite => self.begin_write().await,
             Dialect::Postgres => {
@@ -167,7 +159,7 @@ impl Database {
     }
 
     /// Starts a transaction for several reads of one state.
-    pub(crate) async fn begin_read(&self) -> Result<Transaction> {
+    pub(super) async fn begin_read(&self) -> Result<PooledTransaction> {
         let options = match self.dialect {
             Dialect::Sqlite => TransactionOptions::default(),
             Dialect::Postgres | Dialect::MySql => TransactionOptions {
@@ -182,12 +174,12 @@ impl Database {
         &self,
         connection: &DatabaseConnection,
         options: TransactionOptions,
-    ) -> Result<Transaction> {
+    ) -> Result<PooledTransaction> {
         let begun = connection.begin_with_options(options).await;
         let inner = begun.map_err(|error| from_db(&error, self.dialect))?;
-        Ok(Transaction {
+        Ok(PooledTransaction {
             inner,
-            database: self.clone(),
+            pools: self.clone(),
             commits: None,
         })
     }
@@ -220,25 +212,31 @@ impl Database {
     }
 }
 
-impl Transaction {
-    fn connection(&self) -> Connection<'_, DatabaseTransaction> {
-        Connection {
-            inner: &self.inner,
-            dialect: self.database.dialect,
-        }
+impl PooledTransaction {
+    pub(super) fn dialect(&self) -> Dialect {
+        self.pools.dialect
+    }
+
+    pub(super) async fn rows(&self, sql: Sql) -> Result<Vec<Row>> {
+        query(&self.inner, self.dialect(), sql).await
+    }
+
+    pub(super) async fn run(&self, sql: Sql) -> Result<()> {
+        let done = self.inner.execute_raw(statement(self.dialect(), sql)).await;
+        done.map(drop).map_err(|error| from_db(&error, self.dialect()))
     }
 
     /// Runs a script of statements without values.
-    pub(crate) async fn script(&self, text: &str) -> Result<()> {
+    pub(super) async fn script(&self, text: &str) -> Result<()> {
         let done = self.inner.execute_unprepared(text).await;
         done.map(drop)
-            .map_err(|error| from_db(&error, self.database.dialect))
+            .map_err(|error| from_db(&error, self.pools.dialect))
     }
 
     /// Runs statements whose answers are of no interest, in order. On SQLite they travel to the worker thread
     /// together, since each trip costs more than the statement itself.
-    pub(crate) async fn run_all(&self, statements: Vec<Sql>) -> Result<()> {
-        if self.database.dialect != Dialect::Sqlite {
+    pub(super) async fn run_all(&self, statements: Vec<Sql>) -> Result<()> {
+        if self.pools.dialect != Dialect::Sqlite {
             for sql in statements {
                 self.run(sql).await?;
             }
@@ -257,45 +255,63 @@ impl Transaction {
     }
 
     /// On servers: how many commits there were before this one.
-    pub(crate) fn counter(&self) -> Option<i64> {
+    pub(super) fn counter(&self) -> Option<i64> {
         self.commits
     }
 
     /// Counts this commit, and returns what [`crate::notify::Notifier`] will see as the state after it. SQLite
     /// counts by itself, and only the commits of others.
-    pub(crate) async fn advance_counter(&self, before: i64) -> Result<i64> {
+    pub(super) async fn advance_counter(&self, before: i64) -> Result<i64> {
         let Some(commits) = self.commits else {
             return Ok(before);
         };
-        let mut sql = Sql::new(self.database.dialect, "UPDATE sync_meta SET value = ");
+        let mut sql = Sql::new(self.pools.dialect, "UPDATE sync_meta SET value = ");
         sql.bind((commits + 1).to_string())
             .push(" WHERE name = 'commits'");
         self.run(sql).await?;
         Ok(commits + 1)
     }
 
+    /// Runs a write and ends the transaction.
+    async fn carry_out<W: Write>(self, write: &W) -> Result<W::Answer> {
+        match write.run(Transaction::Pooled(&self)).await {
+            Ok(Step::Commit(draft)) => {
+                self.commit().await?;
+                Ok(write.committed(draft))
+            }
+            Ok(Step::Undo(answer)) => {
+                self.rollback().await;
+                Ok(answer)
+            }
+            Err(error) => {
+                self.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
     /// Makes the changes durable.
-    pub(crate) async fn commit(self) -> Result<()> {
-        let Self { inner, database, .. } = self;
+    async fn commit(self) -> Result<()> {
+        let Self { inner, pools, .. } = self;
         match inner.commit().await {
             Ok(()) => Ok(()),
             Err(error) => {
-                database.heal_writer().await;
-                Err(from_db(&error, database.dialect))
+                pools.heal_writer().await;
+                Err(from_db(&error, pools.dialect))
             }
         }
     }
 
     /// Gives the changes up. Failures are not told: the database gives up an unfinished transaction anyway.
-    pub(crate) async fn rollback(self) {
-        let Self { inner, database, .. } = self;
+    async fn rollback(self) {
+        let Self { inner, pools, .. } = self;
         if inner.rollback().await.is_err() {
-            database.heal_writer().await;
+            pools.heal_writer().await;
         }
     }
 
     /// Commits after success, rolls back after an error.
-    pub(crate) async fn finish<T>(self, outcome: Result<T>) -> Result<T> {
+    pub(super) async fn finish<T>(self, outcome: Result<T>) -> Result<T> {
         match outcome {
             Ok(value) => self.commit().await.map(|()| value),
             Err(error) => {
@@ -314,10 +330,22 @@ mod tests {
     use sync_core::ErrorKind;
 
     use super::*;
-    use crate::{OpenOptions, open};
+    use crate::{
+        OpenOptions, SqliteDriver,
+        driver::{Database, Driver},
+        open,
+    };
+
+    fn pools(database: &Database) -> &Pools {
+        match &database.driver {
+            Driver::Pooled(pools) => pools,
+            #[cfg(feature = "rusqlite")]
+            Driver::Direct(_) => panic!("the options name the other driver"),
+        }
+    }
 
     /// Whether a writing transaction that has written nothing yet holds the lock already.
-    async fn locks_at_once(database: &Database, other: &Database) -> bool {
+    async fn locks_at_once(database: &Pools, other: &Pools) -> bool {
         let transaction = database.begin_write().await.unwrap();
         let locked_out = other
             .begin_write()
@@ -330,20 +358,22 @@ mod tests {
     #[tokio::test]
     async fn a_transaction_that_sqlite_ended_by_itself_leaves_the_writer_as_it_was() {
         let folder = tempfile::TempDir::new().unwrap();
-        let options =
-            OpenOptions::file(folder.path().join("store.db")).busy_timeout(Duration::from_millis(20));
+        let options = OpenOptions::file(folder.path().join("store.db"))
+            .sqlite_driver(SqliteDriver::Sqlx)
+            .busy_timeout(Duration::from_millis(20));
         let database = open::open(&options).await.unwrap().database;
         let other = open::open(&options).await.unwrap().database;
-        assert!(locks_at_once(&database, &other).await);
+        let (database, other) = (pools(&database), pools(&other));
+        assert!(locks_at_once(database, other).await);
 
         let transaction = database.begin_write().await.unwrap();
         transaction.script("ROLLBACK").await.unwrap();
         transaction.rollback().await;
-        assert!(locks_at_once(&database, &other).await, "after a failed rollback");
+        assert!(locks_at_once(database, other).await, "after a failed rollback");
 
         let transaction = database.begin_write().await.unwrap();
         transaction.script("ROLLBACK").await.unwrap();
         transaction.commit().await.unwrap_err();
-        assert!(locks_at_once(&database, &other).await, "after a failed commit");
+        assert!(locks_at_once(database, other).await, "after a failed commit");
     }
 }

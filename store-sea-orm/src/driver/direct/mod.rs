@@ -1,0 +1,221 @@
+//! The driver that calls SQLite within the process.
+//!
+//! All writes go through one thread, which commits those that wait together. Reads use connections of their own: a few
+//! records in the calling task, since that takes less time than waking another thread, anything larger on tokio's
+//! threads for blocking work. A store in memory has one connection, and the writer's thread does the reading too.
+
+mod connect;
+mod statement;
+mod writer;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::FutureExt;
+use sync_core::{ErrorKind, Result, SyncError};
+
+pub(crate) use self::connect::{Place, open};
+use self::{connect::Settings, writer::Writer};
+use super::Write;
+use crate::{row::Row, sql::Sql};
+
+/// One SQLite database, opened by this crate.
+#[derive(Debug)]
+pub(crate) struct DirectDatabase {
+    writer: Writer,
+    readers: Readers,
+}
+
+/// Where reads get their connections from.
+#[derive(Clone, Debug)]
+enum Readers {
+    /// The writer's connection, the only one there is.
+    Writer(Arc<Mutex<rusqlite::Connection>>),
+    /// Connections of their own.
+    Own(Arc<Idle>),
+}
+
+/// Connections for reading that nobody uses at the moment.
+#[derive(Debug)]
+struct Idle {
+    settings: Settings,
+    connections: Mutex<Vec<rusqlite::Connection>>,
+    /// How many are kept.
+    most: usize,
+}
+
+/// A connection taken from [`Readers`], until it is dropped.
+#[derive(Debug)]
+enum Lent {
+    Shared(Arc<Mutex<rusqlite::Connection>>),
+    Own {
+        connection: Option<Box<Mutex<rusqlite::Connection>>>,
+        home: Arc<Idle>,
+    },
+}
+
+/// A transaction under way. One for reading is rolled back when it is dropped; one for writing is ended by the
+/// writer's thread.
+#[derive(Debug)]
+pub(crate) struct DirectTransaction {
+    connection: Lent,
+    ends_by_itself: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // SQLite keeps its own state whole; a panic elsewhere does not harm it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs work whose every step ends at once, as all statements of this driver do.
+fn finish_now<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    work.now_or_never().unwrap_or_else(|| {
+        Err(SyncError::new(
+            ErrorKind::Internal,
+            "a statement waited where none may wait",
+        ))
+    })
+}
+
+impl DirectDatabase {
+    /// Runs a statement at once, on a connection for reading.
+    pub(super) fn rows(&self, sql: Sql) -> Result<Vec<Row>> {
+        self.readers
+            .take()?
+            .with(|connection| statement::rows(connection, sql))
+    }
+
+    /// Starts a transaction for reading.
+    pub(super) fn begin_read(&self) -> Result<DirectTransaction> {
+        let connection = self.readers.take()?;
+        connection.with(|connection| statement::control(connection, "BEGIN"))?;
+        Ok(DirectTransaction {
+            connection,
+            ends_by_itself: true,
+        })
+    }
+
+    pub(super) async fn ask_writer(&self, sql: Sql) -> Result<Vec<Row>> {
+        self.writer
+            .read(|connection| statement::rows(&lock(connection), sql))
+            .await
+    }
+
+    /// Runs reads where they do not hold up the calling task's thread.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        if matches!(self.readers, Readers::Writer(_)) {
+            return self.writer.read(|_| finish_now(work)).await;
+        }
+        match tokio::task::spawn_blocking(|| finish_now(work)).await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(SyncError::new(
+                ErrorKind::Internal,
+                format!("a read ended early: {error}"),
+            )),
+        }
+    }
+
+    /// Runs reads of a few records.
+    pub(super) async fn read_few<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        match self.readers {
+            Readers::Writer(_) => self.writer.read(|_| finish_now(work)).await,
+            Readers::Own(_) => finish_now(work),
+        }
+    }
+
+    pub(super) async fn write<W: Write>(&self, write: W, keep: impl Send + 'static) -> Result<W::Answer> {
+        self.writer.write(write, keep).await
+    }
+
+    /// Ends the writer's thread after what it has to do, and closes the connections.
+    pub(super) async fn close(&self) {
+        self.writer.close().await;
+        if let Readers::Own(idle) = &self.readers {
+            lock(&idle.connections).clear();
+        }
+    }
+}
+
+impl Readers {
+    fn take(&self) -> Result<Lent> {
+        match self {
+            Self::Writer(connection) => Ok(Lent::Shared(Arc::clone(connection))),
+            Self::Own(idle) => {
+                let kept = lock(&idle.connections).pop();
+                let connection = match kept {
+                    Some(connection) => connection,
+                    None => connect::reader(&idle.settings)?,
+                };
+                Ok(Lent::Own {
+                    connection: Some(Box::new(Mutex::new(connection))),
+                    home: Arc::clone(idle),
+                })
+            }
+        }
+    }
+}
+
+impl Lent {
+    fn with<T>(&self, work: impl FnOnce(&rusqlite::Connection) -> T) -> T {
+        match self {
+            Self::Shared(connection) => work(&lock(connection)),
+            Self::Own { connection, .. } => {
+                let connection = connection.as_ref().expect("taken in drop only");
+                work(&lock(connection))
+            }
+        }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Self::Own { connection, home } = self
+            && let Some(connection) = connection.take()
+        {
+            let connection = connection.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = lock(&home.connections);
+            if kept.len() < home.most {
+                kept.push(connection);
+            }
+        }
+    }
+}
+
+impl DirectTransaction {
+    pub(super) fn rows(&self, sql: Sql) -> Result<Vec<Row>> {
+        self.connection
+            .with(|connection| statement::rows(connection, sql))
+    }
+
+    pub(super) fn run(&self, sql: Sql) -> Result<()> {
+        self.connection.with(|connection| statement::run(connection, sql))
+    }
+
+    pub(super) fn script(&self, text: &str) -> Result<()> {
+        self.connection
+            .with(|connection| statement::script(connection, text))
+    }
+
+    /// Ends a transaction that only read. A failure to end it has no consequence for what was read.
+    pub(super) fn finish<T>(self, outcome: Result<T>) -> Result<T> {
+        outcome
+    }
+}
+
+impl Drop for DirectTransaction {
+    fn drop(&mut self) {
+        if self.ends_by_itself {
+            let ended = self
+                .connection
+                .with(|connection| statement::control(connection, "ROLLBACK"));
+            if let Err(error) = ended {
+                tracing::warn!(%error, "a transaction for reading did not end cleanly");
+            }
+        }
+    }
+}
