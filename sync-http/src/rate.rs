@@ -99,17 +99,19 @@ impl RateBuckets {
     /// # Cancel safety
     /// A dropped call has counted nothing.
     pub async fn acquire(&self, key: &str) {
-        loop {
-            let taken = {
-                let now = self.clock.monotonic();
-                let mut buckets = self.buckets();
-                self.bucket(&mut buckets, key, now).take(now)
-            };
-            match taken {
-                Ok(()) => return,
-                Err(wait) => self.timer.sleep(wait).await,
-            }
+        while let Err(wait) = self.try_acquire(key) {
+            self.timer.sleep(wait).await;
         }
+    }
+
+    /// Counts a request of this key if it may go now, else tells how long to wait before asking again.
+    ///
+    /// # Errors
+    /// The wait.
+    pub fn try_acquire(&self, key: &str) -> Result<(), Duration> {
+        let now = self.clock.monotonic();
+        let mut buckets = self.buckets();
+        self.bucket(&mut buckets, key, now).take(now)
     }
 
     /// Learns from an answer's headers.
