@@ -86,5 +86,6 @@ pub mod query_suite;
 pub mod remote_suite;
 mod report;
 mod sample;
+pub mod traces;
 
 pub use report::{CaseOutcome, CaseReport, Report};

@@ -1,0 +1,149 @@
+//! What is planned for one client during one step: faults, and moments at which something happens.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::vocabulary::Fault;
+
+/// Moments that a link or a store can stop at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Point {
+    /// A push is about to leave.
+    BeforePush,
+    /// The server has applied a push.
+    PushApplied,
+    /// A pull is about to leave.
+    BeforePull,
+    /// The server has answered a pull.
+    PullAnswered,
+    /// The second page of a pull is about to be asked for.
+    BeforeSecondPage,
+    /// A commit of pulled rows, or of a local write, is under way.
+    MidApply,
+    /// Such a commit is done.
+    AfterApply,
+}
+
+/// A moment that was reached. Whoever reached it goes on when told to.
+#[derive(Debug)]
+pub(super) struct Reached {
+    pub(super) point: Point,
+    pub(super) go_on: oneshot::Sender<()>,
+}
+
+/// The script of one client. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Script(Arc<Mutex<State>>);
+
+/// What is planned for a step.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) faults: Vec<Fault>,
+    /// The scope that the faults are held to.
+    pub(super) only_scope: Option<String>,
+    pub(super) watched: BTreeSet<Point>,
+    pub(super) reached: Option<mpsc::UnboundedSender<Reached>>,
+    /// Pages answered so far.
+    pub(super) pages: u32,
+    /// Whether the last page said that there are more.
+    pub(super) expects_page: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    plan: Plan,
+    counts: Counts,
+}
+
+/// What went over the client's link so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) requests: u64,
+    pub(super) pushes: u64,
+    pub(super) last_pull_rows: u64,
+}
+
+impl Script {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a plan in force. Returns the one before.
+    pub(super) fn replace(&self, plan: Plan) -> Plan {
+        std::mem::replace(&mut self.state().plan, plan)
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.state().counts
+    }
+
+    pub(super) fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.state().counts);
+    }
+
+    /// The first fault that strikes in a scope and is of a kind.
+    pub(super) fn fault<T>(&self, scope: Option<&str>, pick: impl Fn(&Fault) -> Option<T>) -> Option<T> {
+        let state = self.state();
+        let elsewhere = match (&state.plan.only_scope, scope) {
+            (Some(only), Some(scope)) => only != scope,
+            _ => false,
+        };
+        if elsewhere {
+            return None;
+        }
+        state.plan.faults.iter().find_map(pick)
+    }
+
+    pub(super) fn has_fault(&self, scope: Option<&str>, fault: &Fault) -> bool {
+        self.fault(scope, |planned| (planned == fault).then_some(()))
+            .is_some()
+    }
+
+    /// Whether a scope is cut off because only another one can be reached.
+    pub(super) fn is_cut_off(&self, scope: &str) -> bool {
+        let plan = &self.state().plan;
+        plan.faults.is_empty() && plan.only_scope.as_deref().is_some_and(|only| only != scope)
+    }
+
+    /// Counts a page that was answered. Returns how many there were before.
+    pub(super) fn note_page(&self, has_more: bool) -> u32 {
+        let plan = &mut self.state().plan;
+        plan.pages += 1;
+        plan.expects_page = has_more;
+        plan.pages - 1
+    }
+
+    /// Whether the next pull asks for another page of the same pass.
+    pub(super) fn expects_page(&self) -> bool {
+        self.state().plan.expects_page
+    }
+
+    /// How many pages were answered.
+    pub(super) fn pages(&self) -> u32 {
+        self.state().plan.pages
+    }
+
+    /// Stops at this moment, if it is watched, until told to go on. Each moment is reached once in a step.
+    pub(super) async fn reach(&self, point: Point) {
+        let wait = {
+            let plan = &mut self.state().plan;
+            if !plan.watched.remove(&point) {
+                return;
+            }
+            let (go_on, wait) = oneshot::channel();
+            let told = plan
+                .reached
+                .as_ref()
+                .is_some_and(|reached| reached.send(Reached { point, go_on }).is_ok());
+            told.then_some(wait)
+        };
+        if let Some(wait) = wait {
+            // An error means that nobody holds the other end any more, so nobody wants to stop it.
+            let _ = wait.await;
+        }
+    }
+}
