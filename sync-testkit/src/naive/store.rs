@@ -19,6 +19,9 @@ use uuid::Uuid;
 pub enum StoreMistake {
     /// The sync point, the settings and the clock are committed before the rest, in a transaction of their own.
     CommitsInTwoHalves,
+    /// The rows of records are committed first, and the operations that carry them to the remote in a transaction of
+    /// their own, as code does that writes and enqueues one after the other.
+    CommitsRowsBeforeOperations,
     /// Revisions are not compared: the last write wins, whatever its writer had read.
     IgnoresGuards,
     /// Everyone who asks for a lease gets it, and no fence is checked.
@@ -58,6 +61,19 @@ impl WrongStore {
         };
         self.inner.commit(first).await?;
         self.inner.commit(changes).await
+    }
+
+    async fn commit_rows_before_operations(&self, mut changes: ChangeSet) -> Result<CommitOutcome> {
+        let second = ChangeSet {
+            ops: take(&mut changes.ops),
+            unblock: take(&mut changes.unblock),
+            clock: changes.clock.take(),
+            ..ChangeSet::at(changes.now)
+        };
+        match self.inner.commit(changes).await? {
+            CommitOutcome::Committed => self.inner.commit(second).await,
+            stale @ CommitOutcome::Stale(_) => Ok(stale),
+        }
     }
 
     async fn commit_without_guards(&self, mut changes: ChangeSet) -> Result<CommitOutcome> {
@@ -196,6 +212,9 @@ impl LocalStore for WrongStore {
     async fn commit(&self, mut changes: ChangeSet) -> Result<CommitOutcome> {
         match self.mistake {
             StoreMistake::CommitsInTwoHalves => return self.commit_in_two_halves(changes).await,
+            StoreMistake::CommitsRowsBeforeOperations => {
+                return self.commit_rows_before_operations(changes).await;
+            }
             StoreMistake::IgnoresGuards => return self.commit_without_guards(changes).await,
             StoreMistake::ForgetsLeases => changes.fence = None,
             StoreMistake::RewritesPayloads => rewrite_payloads(&mut changes)?,
