@@ -12,7 +12,8 @@ use crate::transaction::{Staged, StagedAction};
 use crate::write::plan_upsert;
 
 /// What a committed operation will tell the listeners.
-struct Told {
+#[derive(Debug)]
+pub(crate) struct Told {
     place: Place,
     row: Row,
     change: Change,
@@ -21,7 +22,9 @@ struct Told {
 
 impl Machine {
     /// Applies staged operations. If one fails, nothing is applied, though sequence numbers stay used up.
-    pub(crate) fn commit(&mut self, context: &Context<'_>, staged: &[Staged]) -> Result<()> {
+    ///
+    /// Returns what is to be told to the listeners.
+    pub(crate) fn commit(&mut self, context: &Context<'_>, staged: &[Staged]) -> Result<Vec<Told>> {
         self.check_commit_conflicts(staged)?;
         let before = self.databases.clone();
         let mut told = Vec::new();
@@ -31,14 +34,11 @@ impl Machine {
                 return Err(self.commit_error(error));
             }
         }
-        for event in told {
-            self.tell_committed(event);
-        }
-        Ok(())
+        Ok(told)
     }
 
-    /// A row that was changed after an operation on it was staged is a conflict. What the client based the operation
-    /// on is not known here.
+    /// A row that was changed after an operation on it was staged is a conflict. What the client based the
+    /// operation on is not known here.
     fn check_commit_conflicts(&self, staged: &[Staged]) -> Result<()> {
         for operation in staged.iter().filter(|operation| !operation.action.is_bulk()) {
             let row = self.table(&operation.place)?.row(&operation.row_id);
@@ -239,7 +239,7 @@ impl Machine {
     }
 
     /// Sends the event of a committed operation, which shows the row as the whole transaction left it.
-    fn tell_committed(&mut self, event: Told) {
+    pub(crate) fn tell_committed(&mut self, event: Told) {
         let mut row = event.row;
         if self.has(Quirk::CommittedPayloadDiffers)
             && event.change != Change::Delete

@@ -1,4 +1,5 @@
-//! What the state machine takes from outside: time and new ids. Both can be replaced, so that a run can be repeated.
+//! What the state machine takes from outside: time and new ids. Both can be replaced, so that a run can be
+//! repeated.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -70,6 +70,13 @@ pub enum Fault {
         /// The type of the error.
         kind: &'static str,
     },
+    /// The request takes effect and is answered with this status and error type all the same.
+    FailAfter {
+        /// The status.
+        status: u16,
+        /// The type of the error.
+        kind: &'static str,
+    },
     /// The request has no effect and is answered 429, to end after so many seconds.
     RateLimit {
         /// Seconds until the window ends.
@@ -84,6 +91,16 @@ pub enum Fault {
     SlowBody(Duration),
     /// The request takes effect; half of the answer's body comes, and then the connection ends.
     CutBody,
+}
+
+impl Fault {
+    /// Whether the request has no effect.
+    pub(crate) fn prevents_effect(&self) -> bool {
+        matches!(
+            self,
+            Self::DropRequest | Self::Refuse { .. } | Self::RateLimit { .. } | Self::Page { .. }
+        )
+    }
 }
 
 #[derive(Debug)]

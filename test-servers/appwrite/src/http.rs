@@ -73,9 +73,10 @@ async fn answer(request: hyper::Request<Incoming>, shared: Arc<Shared>) -> io::R
             inner.faults.next_skew(),
         )
     });
-    if let Some(refusal) = fault.as_ref().and_then(|fault| refusal(&shared, fault)) {
-        let refusal = refusal.inspect_err(|_| shared.log(&asked, None))?;
-        shared.log(&asked, Some(refusal.status));
+    let instead = fault.as_ref().and_then(|fault| answer_of_fault(&shared, fault));
+    if fault.as_ref().is_some_and(Fault::prevents_effect) {
+        shared.log(&asked, instead.as_ref().map(|response| response.status));
+        let refusal = instead.ok_or_else(|| io::Error::other("the request is dropped"))?;
         return to_http(refusal, None);
     }
     let arrival = shared.with(|inner| {
@@ -91,6 +92,7 @@ async fn answer(request: hyper::Request<Incoming>, shared: Arc<Shared>) -> io::R
     }
     let response = shared.with(|inner| inner.machine.handle(&asked, &arrival));
     let response = shared.check_contract(&asked, response);
+    let response = instead.unwrap_or(response);
     if fault == Some(Fault::DropAnswer) {
         shared.log(&asked, None);
         return Err(io::Error::other("the answer is dropped"));
@@ -99,19 +101,18 @@ async fn answer(request: hyper::Request<Incoming>, shared: Arc<Shared>) -> io::R
     to_http(response, fault)
 }
 
-/// The answer to a request that a fault keeps from having an effect.
-fn refusal(shared: &Shared, fault: &Fault) -> Option<io::Result<Response>> {
-    let refuse = |error: &ApiError| shared.with(|inner| inner.machine.refuse(error));
+/// The answer that a fault puts in the place of the server's own.
+fn answer_of_fault(shared: &Shared, fault: &Fault) -> Option<Response> {
+    let refuse = |error: &ApiError| shared.peek(|inner| inner.machine.refuse(error));
     let mut response = match fault {
-        Fault::DropRequest => return Some(Err(io::Error::other("the request is dropped"))),
-        Fault::Refuse { status, kind } => {
+        Fault::Refuse { status, kind } | Fault::FailAfter { status, kind } => {
             refuse(&ApiError::new(*status, kind, "A fault that was asked for."))
         }
         Fault::RateLimit { .. } => refuse(&limit_exceeded()),
         Fault::Page { status } => {
             Response::html(*status, "<!DOCTYPE html><html><body>Bad gateway</body></html>")
         }
-        Fault::DropAnswer | Fault::SlowBody(_) | Fault::CutBody => return None,
+        Fault::DropRequest | Fault::DropAnswer | Fault::SlowBody(_) | Fault::CutBody => return None,
     };
     let now = shared.now();
     response.headers.insert("date".into(), now.to_http_date());
@@ -127,7 +128,7 @@ fn refusal(shared: &Shared, fault: &Fault) -> Option<io::Result<Response>> {
             .headers
             .insert("x-ratelimit-reset".into(), (now.seconds() + seconds).to_string());
     }
-    Some(Ok(response))
+    Some(response)
 }
 
 fn to_http(response: Response, fault: Option<Fault>) -> io::Result<HttpResponse> {

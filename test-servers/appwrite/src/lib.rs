@@ -1,20 +1,22 @@
-//! A stand-in for an Appwrite server, for tests: the TablesDB API with accounts, transactions and realtime, in memory, over
-//! real HTTP on a loopback port.
+//! A stand-in for an Appwrite server, for tests: the TablesDB API with accounts, transactions and realtime,
+//! in memory, over real HTTP on a loopback port.
 //!
-//! [`Machine`] is the server as a state machine without a socket; [`StandIn`] puts it on a port, disturbs it by
-//! [`Fault`]s and keeps a log of requests. Where a real Appwrite differs from what one would expect, there is a named
-//! [`Quirk`] that cites the recorded exchange which shows it.
+//! [`Machine`] is the server as a state machine without a socket; [`StandIn`] puts it on a port, disturbs it
+//! by [`Fault`]s and keeps a log of requests. Where a real Appwrite differs from what one would expect, there
+//! is a named [`Quirk`] that cites the recorded exchange which shows it.
 //!
 //! # What it is held to
 //!
-//! `recordings/` holds 394 exchanges and 50 realtime frames recorded from a self-hosted Appwrite 1.9.6 on MariaDB.
-//! The tests replay them against this server, and each quirk must be pinned by at least one of them. With the feature
-//! `contract` every answer is also checked against the official OpenAPI file. It was never held to Appwrite Cloud or
-//! to any 2.x version.
+//! `recordings/` holds 394 exchanges and 50 realtime frames recorded from a self-hosted Appwrite 1.9.6 on
+//! MariaDB. The tests replay them against this server, and each quirk must be pinned by at least one of them.
+//! With the feature `contract` every answer is also checked against the official OpenAPI file. It was never
+//! held to Appwrite Cloud or to any 2.x version.
 
 mod account;
 mod bulk;
 mod commit;
+#[cfg(feature = "contract")]
+mod contract;
 mod effects;
 mod error;
 mod event;
@@ -41,6 +43,8 @@ mod transaction;
 mod websocket;
 mod write;
 
+#[cfg(feature = "contract")]
+pub use contract::{Contract, Deviation, specs_directory};
 pub use effects::{AdjustableClock, Clock, CountingIds, Ids};
 pub use exchange::{Body, Request, Response};
 pub use fault::{Fault, HeldWrite, RequestMatch};

@@ -147,7 +147,10 @@ impl Machine {
             let side = if *after { Ordering::Greater } else { Ordering::Less };
             rows.retain(|other| compare_rows(&query.orders, collation, other, row) == side);
         }
-        let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+        let limit = query
+            .limit
+            .unwrap_or(DEFAULT_LIMIT)
+            .min(self.tuning.page_cap.unwrap_or(usize::MAX));
         let from_end = cursor.as_ref().is_some_and(|(_, after)| !after);
         let skipped = if from_end {
             rows.len().saturating_sub(limit)

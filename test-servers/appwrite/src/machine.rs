@@ -94,6 +94,16 @@ pub struct Machine {
     pub(crate) rates: RateLimiter,
     pub(crate) lists: ListCache,
     pub(crate) realtime: Realtime,
+    pub(crate) tuning: Tuning,
+}
+
+/// What a test changes about the server that no real server has.
+#[derive(Debug, Default)]
+pub(crate) struct Tuning {
+    /// The last stamp, if every write is to get a later one than the write before.
+    pub(crate) last_stamp: Option<Timestamp>,
+    /// The most rows of any list, whatever it asks for.
+    pub(crate) page_cap: Option<usize>,
 }
 
 impl Machine {
@@ -112,6 +122,7 @@ impl Machine {
             rates: RateLimiter::default(),
             lists: ListCache::default(),
             realtime: Realtime::default(),
+            tuning: Tuning::default(),
         }
     }
 
@@ -184,9 +195,16 @@ impl Machine {
 
     /// The stamp of a write: set at its arrival if it waited, and now otherwise.
     pub(crate) fn stamp(&mut self, arrival: &Arrival) -> Timestamp {
-        match &arrival.early {
-            Some(early) => early.stamp,
-            None => self.clock.now().plus_millis(arrival.skew_millis),
+        if let Some(early) = &arrival.early {
+            return early.stamp;
+        }
+        let now = self.clock.now().plus_millis(arrival.skew_millis);
+        match &mut self.tuning.last_stamp {
+            Some(last) => {
+                *last = now.max(last.plus_millis(1));
+                *last
+            }
+            None => now,
         }
     }
 

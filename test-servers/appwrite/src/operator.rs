@@ -1,5 +1,5 @@
-//! Operators: text that reads as `{"method":"increment","values":[5]}` changes the stored value instead of replacing
-//! it.
+//! Operators: text that reads as `{"method":"increment","values":[5]}` changes the stored value instead of
+//! replacing it.
 
 use serde_json::{Value, json};
 

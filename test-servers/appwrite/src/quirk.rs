@@ -1,7 +1,7 @@
 //! Where a real Appwrite differs from what one would expect, one named flag each.
 //!
-//! Every flag cites the recorded exchanges that show it. A test switches each flag off in turn and demands that the
-//! replay of the recordings then fails: a flag that no recording pins cannot exist.
+//! Every flag cites the recorded exchanges that show it. A test switches each flag off in turn and demands
+//! that the replay of the recordings then fails: a flag that no recording pins cannot exist.
 
 use std::collections::BTreeSet;
 
@@ -50,14 +50,16 @@ quirks! {
     TextComparedWithoutCase["list.equal_text_ci"];
     /// A PATCH that changes nothing still sends a realtime event.
     NoopPatchSendsEvent["events.table_channel.update_noop"];
+    /// A PATCH that changes nothing needs no permission to update, only to read.
+    NoopPatchNeedsReadOnly["rls.unshare.noop_perm"];
     /// An upsert answers 200, where the OpenAPI file says 201.
     UpsertAnswers200["upsert.create", "bulk.upsert"];
     /// PUT does not look at `X-Appwrite-Timestamp`.
     UpsertIgnoresTimestampHeader["upsert.ts_stale"];
     /// An upsert with fewer columns than the table has rewrites the row, even with equal values.
     PartialUpsertAlwaysWrites["upsert.noop"];
-    /// The columns an upsert leaves out are filled from a read made before the row is locked, which takes back what
-    /// another writer changed in between.
+    /// The columns an upsert leaves out are filled from a read made before the row is locked, which takes
+    /// back what another writer changed in between.
     UpsertFillsFromEarlierRead["race.upsert_partial", "race.bulk_upsert_partial"];
     /// An upsert of a new id that meets a unique index overwrites the row that owns the value.
     UpsertOverwritesUniqueOwner["uniq.upsert_violation", "uniq.bulk_upsert_violation"];
@@ -111,7 +113,8 @@ quirks! {
     BulkPayloadLeaksCollection["events.table_channel.bulk_upsert"];
     /// Rate limits count per method and route, so all tables share them.
     RateLimitSharedByTables["rl.after.other_table"];
-    /// The first account answer after a login shows `accessedAt` in the database's form, beside the old `$updatedAt`.
+    /// The first account answer after a login shows `accessedAt` in the database's form, beside the old
+    /// `$updatedAt`.
     FirstAccessInDatabaseForm["account.get.session_header"];
     /// The health of the clock needs an outbound time server, and is an error without one.
     HealthTimeFails["health.time.key"];

@@ -206,7 +206,8 @@ impl Machine {
         id
     }
 
-    /// The subscriptions in the query of a connection: `channels[]`, and `<channel>[<slot>][]` with a query each.
+    /// The subscriptions in the query of a connection: `channels[]`, and `<channel>[<slot>][]` with a query
+    /// each.
     fn subscriptions_of(&mut self, parameters: &[(String, String)]) -> Vec<Subscription> {
         let mut slots: BTreeMap<String, (Vec<String>, Vec<String>)> = BTreeMap::new();
         let mut plain = Vec::new();
@@ -398,7 +399,8 @@ impl Machine {
     }
 }
 
-/// Reads the queries of a subscription, beside their texts as the server repeats them. `select("*")` filters nothing.
+/// Reads the queries of a subscription, beside their texts as the server repeats them. `select("*")` filters
+/// nothing.
 fn parse_filters(texts: &[String]) -> Option<(Vec<Filter>, Vec<String>)> {
     let mut filters = Vec::new();
     let mut shown = Vec::new();

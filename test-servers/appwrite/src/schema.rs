@@ -254,6 +254,11 @@ impl Table {
         first
     }
 
+    /// Lets the numbers go on after this one.
+    pub(crate) fn continue_sequence_after(&mut self, sequence: u64) {
+        self.next_sequence = sequence + 1;
+    }
+
     /// Continues the numbers of a later state of this table, which a failed transaction used up.
     pub(crate) fn keep_sequence_of(&mut self, later: &Table) {
         self.next_sequence = later.next_sequence;

@@ -205,6 +205,11 @@ impl StandIn {
         self.with_machine(Machine::add_key)
     }
 
+    /// Takes an API key back.
+    pub fn end_key(&self, key: &str) {
+        self.with_machine(|machine| machine.accounts.keys.remove(key));
+    }
+
     /// Adds a user; the password is `password`, the address `<id>@example.com`.
     pub fn create_user(&self, id: &str) {
         self.with_machine(|machine| {
@@ -255,7 +260,8 @@ impl StandIn {
         });
     }
 
-    /// Sends a request with the rights of a key past the network, the faults and the log, as another client would.
+    /// Sends a request with the rights of a key past the network, the faults and the log, as another client
+    /// would.
     pub fn as_key(&self, method: &str, target: &str, body: &Value) -> Response {
         self.with_machine(|machine| {
             let key = machine.add_key();
@@ -268,6 +274,11 @@ impl StandIn {
             machine.accounts.keys.remove(&key);
             response
         })
+    }
+
+    /// Merges values into a stored row past all checks, as a fault of a database would.
+    pub fn damage_row(&self, database: &str, table: &str, id: &str, values: &Value) {
+        self.with_machine(|machine| machine.damage_row(&Place::new(database, table), id, values));
     }
 
     /// A row as the server would answer it to a key.
@@ -304,14 +315,27 @@ impl StandIn {
         self.with_machine(|machine| machine.clock.advance(millis));
     }
 
-    /// How far the clocks of the application servers are ahead, in milliseconds. Requests go round among them.
+    /// How far the clocks of the application servers are ahead, in milliseconds. Requests go round among
+    /// them.
     pub fn set_server_skews(&self, skews: &[i64]) {
         self.shared.with(|inner| inner.faults.skews = skews.to_vec());
     }
 
     /// Whether rate limits refuse requests; at first they do not, though the headers are always sent.
     pub fn enforce_rate_limits(&self, enforced: bool) {
-        self.with_machine(|machine| machine.rates.enforced = enforced);
+        self.with_machine(|machine| machine.enforce_rate_limits(enforced));
+    }
+
+    /// Gives every write a stamp at least a millisecond later than the write before, or no longer does so.
+    pub fn tick_on_write(&self, ticks: bool) {
+        self.with_machine(|machine| {
+            machine.tuning.last_stamp = ticks.then(|| Timestamp::from_millis(0));
+        });
+    }
+
+    /// Lets no list answer more than so many rows, whatever it asks for.
+    pub fn cap_pages(&self, rows: Option<usize>) {
+        self.with_machine(|machine| machine.tuning.page_cap = rows);
     }
 
     // Faults.

@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use crate::machine::{Machine, Place};
+use crate::row::Row;
 use crate::schema::{Column, Database, Index, Table};
+use crate::time::Timestamp;
 
 /// A table to be made.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,6 +105,55 @@ impl Machine {
             })
             .collect();
         database.tables.insert(spec.id.clone(), table);
+    }
+
+    /// Puts a row in place as if it had been created at an instant with this number of `$sequence`, which
+    /// then goes on from there. Does nothing if the table is missing.
+    pub fn place_row(
+        &mut self,
+        database: &str,
+        table: &str,
+        id: &str,
+        data: &Value,
+        at: Timestamp,
+        sequence: u64,
+    ) {
+        let Ok(table) = self.table_mut(&Place::new(database, table)) else {
+            return;
+        };
+        let mut data = data.as_object().cloned().unwrap_or_default();
+        table.fill(&mut data);
+        table.continue_sequence_after(sequence);
+        table.put(Row {
+            id: id.to_owned(),
+            sequence,
+            created_at: at,
+            updated_at: at,
+            permissions: Vec::new(),
+            data,
+        });
+    }
+
+    pub(crate) fn damage_row(&mut self, place: &Place, id: &str, values: &Value) {
+        let Ok(table) = self.table_mut(place) else { return };
+        if let Some(mut row) = table.take(id) {
+            let values = values.as_object().into_iter().flatten();
+            row.data
+                .extend(values.map(|(key, value)| (key.clone(), value.clone())));
+            table.put(row);
+        }
+    }
+
+    /// Lets `$sequence` of a table go on after this number.
+    pub fn continue_sequence_after(&mut self, database: &str, table: &str, sequence: u64) {
+        if let Ok(table) = self.table_mut(&Place::new(database, table)) {
+            table.continue_sequence_after(sequence);
+        }
+    }
+
+    /// Whether rate limits refuse requests; at first they do not, though the headers are always sent.
+    pub fn enforce_rate_limits(&mut self, enforced: bool) {
+        self.rates.enforced = enforced;
     }
 
     /// Makes an API key with all scopes and returns its secret.

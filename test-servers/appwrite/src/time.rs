@@ -31,8 +31,8 @@ impl Timestamp {
         Self(self.0.saturating_add(millis))
     }
 
-    /// Reads the date forms that Appwrite reads: with `Z`, any offset or none, with `T` or a space, with any number
-    /// of digits after the second. What is finer than a millisecond is cut off.
+    /// Reads the date forms that Appwrite reads: with `Z`, any offset or none, with `T` or a space, with any
+    /// number of digits after the second. What is finer than a millisecond is cut off.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();

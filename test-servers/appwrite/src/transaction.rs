@@ -271,7 +271,13 @@ impl Machine {
             return Ok(Response::json(200, self.end_transaction(id, Status::Failed)?));
         }
         match self.commit(context, &staged) {
-            Ok(()) => Ok(Response::json(200, self.end_transaction(id, Status::Committed)?)),
+            Ok(told) => {
+                let shown = self.end_transaction(id, Status::Committed)?;
+                for event in told {
+                    self.tell_committed(event);
+                }
+                Ok(Response::json(200, shown))
+            }
             Err(error) => {
                 self.end_transaction(id, Status::Failed)?;
                 Err(error)

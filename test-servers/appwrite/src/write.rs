@@ -83,6 +83,29 @@ impl Machine {
         Ok(row)
     }
 
+    /// What a PATCH would make of a row that exists. `id` is the spelling of the request.
+    pub(crate) fn plan_patch(
+        &self,
+        place: &Place,
+        id: &str,
+        incoming: &Incoming,
+        permissions: Option<Vec<String>>,
+    ) -> Result<Patched> {
+        let table = self.table(place)?;
+        let before = table.row(id).ok_or_else(|| ApiError::row_not_found(id))?;
+        let mut row = before.clone();
+        row.permissions = permissions.unwrap_or_else(|| before.permissions.clone());
+        let executes = self.has(Quirk::OperatorTextExecuted);
+        let (resolved, operators) = resolve(&before.data, &incoming.columns, executes, before.updated_at)?;
+        row.data.extend(table.accept_values(&resolved)?);
+        let dates = incoming.updated_at.is_some() || incoming.created_at.is_some();
+        let changed = dates || operators || row.data != before.data || row.permissions != before.permissions;
+        if changed && table.unique_owner(id, &row.data).is_some() {
+            return Err(self.unique_violation(id));
+        }
+        Ok(Patched { row, changed })
+    }
+
     /// Changes a row that exists. `id` is the spelling of the request.
     pub(crate) fn patch(
         &mut self,
@@ -92,38 +115,21 @@ impl Machine {
         permissions: Option<Vec<String>>,
         stamp: impl FnOnce(&mut Machine) -> Timestamp,
     ) -> Result<Patched> {
-        let executes = self.has(Quirk::OperatorTextExecuted);
-        let renames = self.has(Quirk::PatchRenamesIdCase);
-        let before = self
-            .table(place)?
-            .row(id)
-            .cloned()
-            .ok_or_else(|| ApiError::row_not_found(id))?;
-        let mut row = before.clone();
-        row.permissions = permissions.unwrap_or_else(|| before.permissions.clone());
-        let asked_dates = incoming.updated_at.is_some() || incoming.created_at.is_some();
-        let (resolved, operators) = resolve(&before.data, &incoming.columns, executes, before.updated_at)?;
-        let accepted = self.table(place)?.accept_values(&resolved)?;
-        row.data.extend(accepted);
-        let changed =
-            asked_dates || operators || row.data != before.data || row.permissions != before.permissions;
-        if !changed {
-            return Ok(Patched { row, changed });
+        let mut patched = self.plan_patch(place, id, incoming, permissions)?;
+        if patched.changed {
+            let row = &mut patched.row;
+            row.updated_at = incoming.updated_at.unwrap_or_else(|| stamp(self));
+            row.created_at = incoming.created_at.unwrap_or(row.created_at);
+            if self.has(Quirk::PatchRenamesIdCase) {
+                row.id = id.to_owned();
+            }
+            self.table_mut(place)?.put(row.clone());
         }
-        if self.table(place)?.unique_owner(id, &row.data).is_some() {
-            return Err(self.unique_violation(id));
-        }
-        row.updated_at = incoming.updated_at.unwrap_or_else(|| stamp(self));
-        row.created_at = incoming.created_at.unwrap_or(before.created_at);
-        if renames {
-            row.id = id.to_owned();
-        }
-        self.table_mut(place)?.put(row.clone());
-        Ok(Patched { row, changed })
+        Ok(patched)
     }
 
-    /// Stores planned upserts as one statement: it draws as many sequence numbers as it changes rows, and new rows
-    /// take the first of them.
+    /// Stores planned upserts as one statement: it draws as many sequence numbers as it changes rows, and new
+    /// rows take the first of them.
     ///
     /// Returns the rows as an answer shows them, beside whether they changed.
     pub(crate) fn store_upserts(&mut self, place: &Place, plans: Vec<Planned>) -> Result<Vec<(Row, bool)>> {
