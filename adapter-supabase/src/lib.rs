@@ -1,1 +1,3 @@
 //! A remote on Supabase.
+
+pub mod migration;

@@ -1,0 +1,153 @@
+-- The change feed, 3 of 6: how changes of tables get into the index.
+
+-- Numbers a set of changes, in the order of their scopes, and writes them to the index. The scopes stay locked until
+-- the commit, always taken in the same order. Rows of no scope are not noted. A push leaves the stamps of its records
+-- in the setting sync.stamps; other writes have none.
+create or replace function sync.note(p_collection text, p_scopes text[], p_ids text[], p_deleted boolean[])
+returns void language plpgsql security definer set search_path = '' as $$
+declare
+  stamps jsonb := nullif(current_setting('sync.stamps', true), '')::jsonb -> p_collection;
+begin
+  if coalesce(cardinality(p_ids), 0) = 0 then
+    return;
+  end if;
+  insert into sync.scope (scope)
+    select distinct u.scope from unnest(p_scopes) u(scope) where u.scope is not null order by 1
+    on conflict do nothing;
+  perform 1 from sync.scope s where s.scope = any(p_scopes) order by s.scope for update;
+  with noted as (
+    select u.scope, u.id, u.deleted, row_number() over (partition by u.scope order by u.place) as place
+    from unnest(p_scopes, p_ids, p_deleted) with ordinality u(scope, id, deleted, place)
+    where u.scope is not null
+  ), numbered as (
+    update sync.scope s set seq = s.seq + counted.number
+    from (select noted.scope, count(*) as number from noted group by noted.scope) counted
+    where s.scope = counted.scope
+    returning s.scope, s.seq - counted.number as before
+  )
+  insert into sync.change as c (scope, collection, id, seq, deleted, changed_at, stamp)
+    select noted.scope, p_collection, noted.id, numbered.before + noted.place, noted.deleted, clock_timestamp(),
+      stamps ->> noted.id
+    from noted join numbered on numbered.scope = noted.scope
+    on conflict (scope, collection, id) do update
+    set seq = excluded.seq, deleted = excluded.deleted, changed_at = excluded.changed_at, stamp = excluded.stamp;
+end $$;
+
+-- After TRUNCATE: everything that was live is deleted.
+create or replace function sync.note_truncated(p_collection text) returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+  scopes text[];
+  ids text[];
+begin
+  select array_agg(c.scope), array_agg(c.id) into scopes, ids
+  from sync.change c where c.collection = p_collection and not c.deleted;
+  perform sync.note(p_collection, scopes, ids, array_fill(true, array[coalesce(cardinality(ids), 0)]));
+end $$;
+
+-- Registers a table. The triggers are made by the generated migration, which knows the expression of the scope.
+create or replace function sync.register(
+  p_collection text, p_relation regclass, p_id_column name, p_scope_expression text, p_fill_column name,
+  p_columns text[], p_writable text[]
+) returns void language plpgsql set search_path = '' as $$
+declare
+  relation pg_class;
+  id_type text;
+  missing text;
+  before sync.collection;
+begin
+  select * into relation from pg_class where oid = p_relation;
+  if relation.relkind <> 'r' or relation.relispartition
+    or exists (select 1 from pg_inherits where p_relation in (inhrelid, inhparent)) then
+    raise exception 'table % cannot be synchronized: it is a view, a partition or inherited', p_relation;
+  end if;
+  if not relation.relrowsecurity then
+    raise exception 'table % has no row-level security: enable it first, the feed leaves it in charge', p_relation;
+  end if;
+  if row_security_active(p_relation) then
+    raise exception 'row-level security of % applies to %: install as the owner of the table', p_relation, current_user;
+  end if;
+  select string_agg(quote_ident(wanted), ', ') into missing
+  from unnest(p_columns || p_writable || array[p_id_column, p_fill_column]::text[]) wanted
+  where wanted is not null and not exists (
+    select 1 from pg_attribute a where a.attrelid = p_relation and a.attname = wanted and a.attnum > 0
+      and not a.attisdropped);
+  if missing is not null then
+    raise exception 'table % has no column %', p_relation, missing;
+  end if;
+  if not exists (
+    select 1 from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+    where i.indrelid = p_relation and i.indisunique and i.indisvalid and i.indimmediate and i.indnkeyatts = 1
+      and i.indpred is null and i.indexprs is null and a.attnotnull and a.attname = p_id_column) then
+    raise exception 'column % of % is not its primary key nor a unique column without nulls', p_id_column, p_relation;
+  end if;
+  select format_type(a.atttypid, null) into id_type
+  from pg_attribute a where a.attrelid = p_relation and a.attname = p_id_column;
+  if id_type not in ('uuid', 'text', 'character varying', 'integer', 'bigint') then
+    raise exception 'ids of type % cannot be synchronized; use uuid, text, integer or bigint', id_type;
+  end if;
+  if not (p_id_column::text = any(p_columns) and p_columns @> p_writable) then
+    raise exception 'the columns of collection % must contain the id and every writable column', p_collection;
+  end if;
+  execute format('select (%s)::text from %s limit 0', p_scope_expression, p_relation);
+
+  select * into before from sync.collection where name = p_collection;
+  if before.relation <> p_relation then
+    raise exception 'collection % is table % here; unregister it first', p_collection, before.relation;
+  end if;
+  if before.scope_expression <> p_scope_expression or before.id_column <> p_id_column then
+    raise exception 'collection % has other scopes or ids here; unregister it first', p_collection;
+  end if;
+  insert into sync.collection as c
+  values (p_collection, p_relation, p_id_column, id_type, p_scope_expression, p_fill_column, p_columns, p_writable)
+  on conflict (name) do update
+  set id_type = excluded.id_type, fill_column = excluded.fill_column, columns = excluded.columns,
+    writable = excluded.writable;
+end $$;
+
+-- Takes a table out of the feed. Clients keep what they have.
+create or replace function sync.unregister(p_collection text) returns void
+language plpgsql set search_path = '' as $$
+declare
+  registered sync.collection := sync.described(p_collection);
+  name text;
+begin
+  foreach name in array array['sync_inserted', 'sync_updated', 'sync_deleted', 'sync_truncated'] loop
+    execute format('drop trigger if exists %I on %s', name, registered.relation);
+  end loop;
+  execute format('drop function if exists sync.%I()', 'capture_' || p_collection);
+  -- Whoever has synchronized the collection starts anew if it comes back.
+  update sync.scope s set seq = s.seq + 1, floor = s.seq + 1
+  where s.scope in (select c.scope from sync.change c where c.collection = p_collection);
+  delete from sync.change c where c.collection = p_collection;
+  delete from sync.collection c where c.name = p_collection;
+end $$;
+
+-- Brings the index in line with the table: rows from before the installation, and whatever was written while the
+-- triggers were off. It cannot see that a row was changed while they were off. Answers how many rows it noted.
+create or replace function sync.reconcile(p_collection text) returns bigint
+language plpgsql set search_path = '' as $$
+declare
+  registered sync.collection := sync.described(p_collection);
+  scopes text[];
+  ids text[];
+  deleted boolean[];
+begin
+  execute format('lock table %s in share row exclusive mode', registered.relation);
+  execute format($statement$
+    with here as (select (%s)::text collate "C" as scope, %I::text collate "C" as id from %s)
+    select array_agg(scope), array_agg(id), array_agg(deleted) from (
+      select h.scope, h.id, false as deleted from here h
+      where h.scope is not null and not exists (
+        select 1 from sync.change c
+        where c.scope = h.scope and c.collection = $1 and c.id = h.id and not c.deleted)
+      union all
+      select c.scope, c.id, true from sync.change c
+      where c.collection = $1 and not c.deleted
+        and not exists (select 1 from here h where h.scope = c.scope and h.id = c.id)
+    ) differing
+  $statement$, registered.scope_expression, registered.id_column, registered.relation)
+  into scopes, ids, deleted using p_collection;
+  perform sync.note(p_collection, scopes, ids, deleted);
+  return coalesce(cardinality(ids), 0);
+end $$;

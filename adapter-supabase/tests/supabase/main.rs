@@ -1,0 +1,5 @@
+//! Tests of the adapter: the change feed on real PostgreSQL servers, and the remote on the whole stack.
+
+#![allow(clippy::unwrap_used)]
+
+mod feed;
