@@ -58,6 +58,25 @@ impl Operator {
         Ok(operator)
     }
 
+    /// The superuser's token.
+    pub fn token(&self) -> &Secret {
+        &self.token
+    }
+
+    /// Makes collections, or changes those that are there: fields that are not named stay, as do other collections.
+    ///
+    /// # Errors
+    /// `Configuration` with what the server says is wrong with them; `Forbidden` or `Unauthenticated` if the operator
+    /// is no superuser; those of the transport.
+    ///
+    /// # Cancel safety
+    /// If dropped, all of it has happened or nothing.
+    pub async fn import(&self, collections: Vec<Value>) -> Result<()> {
+        let body = json!({"collections": collections, "deleteMissing": false});
+        let path = ["api", "collections", "import"];
+        self.send(Method::PUT, &path, &body).await
+    }
+
     async fn request(&self, method: Method, path: &[&str], body: Option<&Value>) -> Result<HttpResponse> {
         let url = self.base.join(path.iter().copied());
         let mut request = HttpRequest::new(method, url).with_deadline(DEADLINE);
@@ -94,8 +113,15 @@ impl Operator {
         }
     }
 
-    /// Runs SQL statements in one transaction, and gives the rows of the last.
-    pub(super) async fn sql(&self, statements: &str) -> Result<Vec<Value>> {
+    /// Runs SQL statements in one transaction, and gives the rows of the last, each a list of texts.
+    ///
+    /// # Errors
+    /// `Configuration` with SQLite's message; `Unsupported` if the server has no SQL endpoint; those of
+    /// [`Operator::import`].
+    ///
+    /// # Cancel safety
+    /// As [`Operator::import`].
+    pub async fn sql(&self, statements: &str) -> Result<Vec<Value>> {
         let body = json!({ "query": statements });
         let response = self.request(Method::POST, &["api", "sql"], Some(&body)).await?;
         if response.status.as_u16() == 404 {

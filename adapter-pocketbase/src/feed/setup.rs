@@ -1,6 +1,6 @@
 //! Installing the feed, and taking it away.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::Duration;
 use sync_core::{ErrorKind, Result, SyncError};
 use sync_http::Method;
@@ -46,9 +46,9 @@ pub async fn setup(operator: &Operator, options: &FeedOptions) -> Result<FeedRep
 
     let mut collections = vec![prepared(options, &found)?];
     collections.extend(feed_collections(options, &found)?);
-    import(operator, collections).await?;
+    operator.import(collections).await?;
     operator.sql(&make_counter(options)).await?;
-    import(operator, vec![meta_view(options, &found)]).await?;
+    operator.import(vec![meta_view(options, &found)]).await?;
     for trigger in replace_triggers(options) {
         operator.sql(&trigger).await?;
     }
@@ -101,13 +101,6 @@ async fn find_collection(operator: &Operator, options: &FeedOptions) -> Result<V
             let message = format!("there is no collection `{name}`; make it first");
             SyncError::new(ErrorKind::Configuration, message).with_field("collection")
         })
-}
-
-async fn import(operator: &Operator, collections: Vec<Value>) -> Result<()> {
-    let body = json!({"collections": collections, "deleteMissing": false});
-    operator
-        .send(Method::PUT, &["api", "collections", "import"], &body)
-        .await
 }
 
 /// Gives the records that have none a version.

@@ -7,3 +7,5 @@ mod feed_history;
 mod feed_install;
 mod feed_order;
 mod feed_rules;
+mod load;
+mod naive;
