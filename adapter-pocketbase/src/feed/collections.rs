@@ -98,18 +98,18 @@ fn indexes_without(found: &Value, name: &str) -> Vec<Value> {
     indexes
 }
 
-/// The scope fields as fields of tombstones, with the types they have in the collection.
+/// Fields of the collection as fields of tombstones, with the types they have there.
 ///
 /// A relation becomes text: PocketBase would empty it when the related record is deleted, and the tombstones of
 /// its children with it.
-fn scope_fields(options: &FeedOptions, found: &Value) -> Result<Vec<Value>> {
+fn copies(options: &FeedOptions, names: &[String], found: &Value) -> Result<Vec<Value>> {
     let fields = found["fields"].as_array().cloned().unwrap_or_default();
     let mut copies = Vec::new();
-    for name in options.scope_fields() {
+    for name in names {
         let Some(field) = fields.iter().find(|field| field["name"] == *name) else {
             return Err(unfit(
                 options,
-                &format!("has no field `{name}`, which is to be a scope field"),
+                &format!("has no field `{name}`, which tombstones are to carry"),
             ));
         };
         let single = field["maxSelect"].as_u64().unwrap_or(1) <= 1;
@@ -119,7 +119,7 @@ fn scope_fields(options: &FeedOptions, found: &Value) -> Result<Vec<Value>> {
             "number" => json!({"name": name, "type": "number"}),
             "bool" => json!({"name": name, "type": "bool"}),
             other => {
-                let why = format!("has the field `{name}` of type {other}, which cannot be a scope field");
+                let why = format!("has the field `{name}` of type {other}, which tombstones cannot carry");
                 return Err(unfit(options, &why));
             }
         });
@@ -185,7 +185,7 @@ pub(super) fn feed_collections(options: &FeedOptions, found: &Value) -> Result<V
     let (gone, ops, marks) = (names.gone(), names.ops(), names.marks());
     let rule = read_rule(options, found);
     let meta_rule = meta_rule(rule.as_deref());
-    let scope = scope_fields(options, found)?;
+    let scope = copies(options, options.scope_fields(), found)?;
     let scope_columns: String = options
         .scope_fields()
         .iter()
@@ -200,6 +200,7 @@ pub(super) fn feed_collections(options: &FeedOptions, found: &Value) -> Result<V
         text("why"),
     ];
     fields.extend(scope.clone());
+    fields.extend(copies(options, options.copied_fields(), found)?);
     let mut indexes = vec![
         format!(
             "CREATE UNIQUE INDEX `{}` ON `{gone}` (`seq`)",

@@ -16,7 +16,7 @@ use super::{
 ///
 /// A file is made without asking the server, so two things must be said in `options` and here that `setup` finds
 /// out: who may read tombstones ([`FeedOptions::with_read_rule`]; superusers only without it), and the type of
-/// each scope field (`"text"`, `"number"`, `"bool"`, `"relation"`; text without it).
+/// each scope field and copied field (`"text"`, `"number"`, `"bool"`, `"relation"`; text without it).
 ///
 /// # Errors
 /// `Configuration` if a scope field has a type that cannot be one.
@@ -24,6 +24,7 @@ pub fn migration(options: &FeedOptions, scope_types: &[(&str, &str)]) -> Result<
     let fields: Vec<Value> = options
         .scope_fields()
         .iter()
+        .chain(options.copied_fields())
         .map(|name| {
             let told = scope_types.iter().find(|(field, _)| field == name);
             json!({"name": name, "type": told.map_or("text", |(_, kind)| *kind)})

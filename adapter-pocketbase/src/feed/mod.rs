@@ -38,6 +38,7 @@ mod triggers;
 
 pub use migration::migration;
 pub use names::{FEED_VERSION, FeedNames};
+pub(crate) use names::{FIELD_BASE, FIELD_OP, FIELD_REV, FIELD_STAMP};
 pub use operator::Operator;
 pub use options::FeedOptions;
 pub use setup::{FeedReport, prune, setup, uninstall};

@@ -20,6 +20,7 @@ pub struct FeedOptions {
     collection: String,
     names: FeedNames,
     scope_fields: Vec<String>,
+    copied_fields: Vec<String>,
     read_rule: Option<Option<String>>,
     history: u64,
 }
@@ -36,6 +37,7 @@ impl FeedOptions {
             names: FeedNames::of_collection(&collection),
             collection,
             scope_fields: Vec::new(),
+            copied_fields: Vec::new(),
             read_rule: None,
             history: HISTORY,
         })
@@ -61,13 +63,23 @@ impl FeedOptions {
     /// `Configuration` if it is not a name of letters, digits and underscores, or one the feed uses itself.
     pub fn with_scope_field(mut self, field: impl Into<String>) -> Result<Self> {
         let field = field.into();
-        check_name("scope field", &field)?;
-        if ["id", "seq", "record", "stamp", "at", "why", "base"].contains(&field.as_str()) {
-            let why = format!("tombstones have a field `{field}` of their own; use another name");
-            return Err(SyncError::new(ErrorKind::Configuration, why).with_field("scope field"));
-        }
+        check_field("scope field", &field)?;
         if !self.scope_fields.contains(&field) {
             self.scope_fields.push(field);
+        }
+        Ok(self)
+    }
+
+    /// Adds a field that tombstones carry on besides the scope fields: the one with the records' own ids, if the ids
+    /// of rows are derived from them. Of the types that a scope field can have.
+    ///
+    /// # Errors
+    /// As [`FeedOptions::with_scope_field`].
+    pub fn with_copied_field(mut self, field: impl Into<String>) -> Result<Self> {
+        let field = field.into();
+        check_field("copied field", &field)?;
+        if !self.copied_fields.contains(&field) && !self.scope_fields.contains(&field) {
+            self.copied_fields.push(field);
         }
         Ok(self)
     }
@@ -103,6 +115,10 @@ impl FeedOptions {
         &self.scope_fields
     }
 
+    pub(super) fn copied_fields(&self) -> &[String] {
+        &self.copied_fields
+    }
+
     pub(super) fn read_rule(&self) -> Option<&Option<String>> {
         self.read_rule.as_ref()
     }
@@ -124,6 +140,16 @@ fn check_name(what: &'static str, name: &str) -> Result<()> {
     }
     let why = format!("`{name}` must be a name of at most 60 letters, digits and underscores");
     Err(SyncError::new(ErrorKind::Configuration, why).with_field(what))
+}
+
+/// Refuses what cannot be a further field of tombstones.
+fn check_field(what: &'static str, field: &str) -> Result<()> {
+    check_name(what, field)?;
+    if ["id", "seq", "record", "stamp", "at", "why", "base"].contains(&field) {
+        let why = format!("tombstones have a field `{field}` of their own; use another name");
+        return Err(SyncError::new(ErrorKind::Configuration, why).with_field(what));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -172,7 +172,11 @@ impl<'o> Sql<'o> {
     /// Leaves a tombstone with the current number for the old row.
     fn leave_tombstone(&self, why: &str, stamp: &str) -> String {
         let Self { counter, gone, .. } = self;
-        let (columns, values) = (self.scope_columns(), self.scope_values("OLD"));
+        let (mut columns, mut values) = (self.scope_columns(), self.scope_values("OLD"));
+        for field in self.options.copied_fields() {
+            columns += &format!(", \"{field}\"");
+            values += &format!(", OLD.\"{field}\"");
+        }
         let removed = self.remove_tombstone("OLD");
         format!(
             "{removed}INSERT INTO \"{gone}\" (id, seq, record, stamp, at, why{columns}) \
