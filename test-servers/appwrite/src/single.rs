@@ -349,7 +349,14 @@ impl Machine {
             .filter(|value| !value.is_null())
             .cloned()
             .unwrap_or(json!(0));
-        let stepped = match (current.as_i64(), step.as_i64()) {
+        // Some clients send whole steps with a fraction of zero.
+        let whole = |value: &Value| {
+            let fraction_free = value.as_f64().filter(|number| number.fract() == 0.0);
+            value
+                .as_i64()
+                .or_else(|| fraction_free.map(|number| number as i64))
+        };
+        let stepped = match (whole(&current), whole(step)) {
             (Some(current), Some(step)) => json!(if up { current + step } else { current - step }),
             _ => {
                 let (current, step) = (current.as_f64().unwrap_or(0.0), step.as_f64().unwrap_or(0.0));
