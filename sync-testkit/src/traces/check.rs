@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use sync_core::{
-    CachePolicy, ConflictQuery, Incomplete, OpKind, OpQuery, OpState, OpStateKind, ParkReason, RawAnswer,
+    CachePolicy, ConflictQuery, Incomplete, OpQuery, OpState, OpStateKind, ParkReason, RawAnswer,
     ReadOptions, Result, SyncScope, query::QuerySpec,
 };
 
 use super::{
     device::{Device, target},
     patterns::mismatch,
-    vocabulary::{
-        Assertions, CountWord, DEFAULT_SCOPE, Expectation, Expected, Fields, OpPattern, Rows, ServerOps,
-    },
+    vocabulary::{Assertions, CountWord, DEFAULT_SCOPE, Fields, Rows},
     world::World,
 };
 
@@ -22,15 +20,15 @@ type Address = (String, String);
 
 /// Records that are seen somewhere.
 #[derive(Debug, Default)]
-struct Seen {
-    rows: BTreeMap<Address, Fields>,
+pub(super) struct Seen {
+    pub(super) rows: BTreeMap<Address, Fields>,
     /// Records with a refused operation, as they are without it: without `on_reject`, either is right.
     otherwise: BTreeMap<Address, Option<Fields>>,
 }
 
 impl Seen {
     /// What differs from the rows that must be there: expected and got.
-    fn difference(&self, world: &World, wanted: &Rows) -> Option<(String, String)> {
+    pub(super) fn difference(&self, world: &World, wanted: &Rows) -> Option<(String, String)> {
         let patterns = match wanted {
             Rows::Number(number) => {
                 let count = self.rows.len() as u64;
@@ -77,7 +75,7 @@ fn name((scope, id): &Address) -> String {
     }
 }
 
-fn brief(value: &Value) -> String {
+pub(super) fn brief(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(100) {
         Some((end, _)) => format!("{}...", &text[..end]),
@@ -86,7 +84,7 @@ fn brief(value: &Value) -> String {
 }
 
 /// The records that the app sees on a device.
-async fn seen(world: &World, device: &Device) -> Result<Seen> {
+pub(super) async fn seen(world: &World, device: &Device) -> Result<Seen> {
     let engine = device.engine()?;
     let offline = ReadOptions::from(CachePolicy::OfflineOnly);
     let mut seen = Seen::default();
@@ -122,7 +120,7 @@ fn rows_of(scope: &SyncScope, answer: &RawAnswer) -> Result<BTreeMap<Address, Fi
     answer.records.iter().map(row).collect()
 }
 
-fn remote_rows(world: &World) -> Result<Seen> {
+pub(super) fn remote_rows(world: &World) -> Result<Seen> {
     let mut seen = Seen::default();
     for scope in world.server.scopes() {
         let rows = world.server.rows(&target(&scope)?)?;
@@ -237,9 +235,9 @@ pub(super) async fn assertions(
 
 /// What can be counted on a device.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counts {
+pub(super) struct Counts {
     /// Operations that are sent without the user.
-    active: u64,
+    pub(super) active: u64,
     /// Operations that wait for the user to decide a conflict.
     deferred: u64,
     dead: u64,
@@ -251,7 +249,7 @@ struct Counts {
 }
 
 impl Counts {
-    fn and(self, other: Self) -> Self {
+    pub(super) fn and(self, other: Self) -> Self {
         Self {
             active: self.active + other.active,
             deferred: self.deferred + other.deferred,
@@ -263,7 +261,7 @@ impl Counts {
         }
     }
 
-    fn fits(&self, word: CountWord, wanted: u64) -> bool {
+    pub(super) fn fits(&self, word: CountWord, wanted: u64) -> bool {
         match word {
             // What waits in an open conflict may be counted as pending or not.
             CountWord::Pending => wanted == self.active || wanted == self.active + self.deferred,
@@ -278,7 +276,7 @@ impl Counts {
         }
     }
 
-    fn describe(&self, word: CountWord) -> String {
+    pub(super) fn describe(&self, word: CountWord) -> String {
         match word {
             CountWord::Pending if self.deferred > 0 => {
                 format!("{}, and {} in open conflicts", self.active, self.deferred)
@@ -295,7 +293,7 @@ impl Counts {
     }
 }
 
-fn word_name(word: CountWord) -> &'static str {
+pub(super) fn word_name(word: CountWord) -> &'static str {
     match word {
         CountWord::Pending => "pending",
         CountWord::Conflicts => "conflicts",
@@ -305,7 +303,7 @@ fn word_name(word: CountWord) -> &'static str {
     }
 }
 
-async fn counts(device: &Device) -> Result<Counts> {
+pub(super) async fn counts(device: &Device) -> Result<Counts> {
     let engine = device.engine()?;
     let ops = engine.count_ops(None).await?;
     let conflicts = engine.conflicts(&ConflictQuery::default()).await?;
@@ -323,203 +321,4 @@ async fn counts(device: &Device) -> Result<Counts> {
         false_conflicts: with_itself.count() as u64,
         pushes: device.script.counts().pushes,
     })
-}
-
-/// What must hold at the end.
-pub(super) async fn expectations(world: &World, all: &[Expectation]) -> Result<()> {
-    const END: &str = "expect";
-    for expectation in all {
-        match expectation {
-            Expectation::Client(name, rows) => {
-                if let Some(device) = world.devices.get(name)
-                    && let Some((expected, got)) = seen(world, device).await?.difference(world, rows)
-                {
-                    world.fail(END, format!("{name}: {expected}"), got);
-                }
-            }
-            Expectation::Remote(rows) => {
-                if let Some((expected, got)) = remote_rows(world)?.difference(world, rows) {
-                    world.fail(END, format!("remote: {expected}"), got);
-                }
-            }
-            Expectation::Count(CountWord::Rows, wanted) => row_counts(world, wanted).await?,
-            Expectation::Count(word, wanted) => client_counts(world, *word, wanted).await?,
-            Expectation::ServerApplied(wanted) => {
-                applied(world, wanted, "server_applied", |got, want| got == want)
-            }
-            Expectation::ServerAppliedMax(wanted) => {
-                applied(world, wanted, "server_applied_max", |got, want| got <= want);
-            }
-            Expectation::ServerOps(wanted) => server_ops(world, wanted),
-            Expectation::MaxPushBatch(most) => {
-                let got = world.server.largest_batch();
-                if got > *most {
-                    world.fail(END, format!("max_push_batch {most}"), got.to_string());
-                }
-            }
-            Expectation::Converged(wanted) => converged(world, *wanted).await?,
-        }
-    }
-    Ok(())
-}
-
-async fn client_counts(world: &World, word: CountWord, wanted: &Expected) -> Result<()> {
-    let mut each = BTreeMap::new();
-    for (name, device) in &world.devices {
-        each.insert(name.as_str(), counts(device).await?);
-    }
-    let sum = || each.values().fold(Counts::default(), |sum, one| sum.and(*one));
-    let checks: Vec<(&str, u64, Counts)> = match wanted {
-        Expected::All(number) => vec![("all clients", *number, sum())],
-        Expected::Each(numbers) => numbers
-            .iter()
-            .map(|(name, number)| {
-                (
-                    name.as_str(),
-                    *number,
-                    each.get(name.as_str()).copied().unwrap_or_default(),
-                )
-            })
-            .collect(),
-    };
-    for (who, number, counts) in checks {
-        if !counts.fits(word, number) {
-            world.fail(
-                "expect",
-                format!("{} of {who} {number}", word_name(word)),
-                counts.describe(word),
-            );
-        }
-    }
-    Ok(())
-}
-
-async fn row_counts(world: &World, wanted: &Expected) -> Result<()> {
-    let mut each = BTreeMap::from([("remote".to_owned(), remote_rows(world)?.rows.len() as u64)]);
-    for (name, device) in &world.devices {
-        each.insert(name.clone(), seen(world, device).await?.rows.len() as u64);
-    }
-    for (name, got) in &each {
-        let number = match wanted {
-            Expected::All(number) => Some(number),
-            Expected::Each(numbers) => numbers.get(name),
-        };
-        if let Some(number) = number.filter(|number| *number != got) {
-            world.fail("expect", format!("count of {name} {number}"), got.to_string());
-        }
-    }
-    Ok(())
-}
-
-fn applied(world: &World, wanted: &Expected, word: &str, fits: fn(u64, u64) -> bool) {
-    let counts = world.server.applied_counts();
-    let checks: Vec<(String, u64, u64)> = match wanted {
-        Expected::All(number) => vec![("all operations".to_owned(), *number, counts.values().sum())],
-        Expected::Each(numbers) => numbers
-            .iter()
-            .map(|(name, number)| {
-                let (_, id) = world.address(name);
-                (
-                    format!("record {name}"),
-                    *number,
-                    counts.get(&id).copied().unwrap_or(0),
-                )
-            })
-            .collect(),
-    };
-    for (what, number, got) in checks {
-        if !fits(got, number) {
-            world.fail("expect", format!("{word} of {what} {number}"), got.to_string());
-        }
-    }
-}
-
-fn server_ops(world: &World, wanted: &ServerOps) {
-    let applied = world.server.applied();
-    let printed = |kind: OpKind, id: &str| format!("{}:{id}", kind.as_str());
-    let got: Vec<String> = applied
-        .iter()
-        .map(|op| printed(op.kind, op.id.as_str()))
-        .collect();
-    match wanted {
-        ServerOps::Number(number) => {
-            if got.len() as u64 != *number {
-                world.fail("expect", format!("server_ops {number}"), format!("{got:?}"));
-            }
-        }
-        ServerOps::List(patterns) => {
-            let fits = |pattern: &OpPattern, op: &super::server::AppliedOp| {
-                pattern.id == op.id.as_str() && pattern.kind.is_none_or(|kind| kind == op.kind.as_str())
-            };
-            let all_fit = patterns.len() == applied.len()
-                && patterns
-                    .iter()
-                    .zip(&applied)
-                    .all(|(pattern, op)| fits(pattern, op));
-            if !all_fit {
-                let wanted: Vec<String> = patterns
-                    .iter()
-                    .map(|pattern| match pattern.kind {
-                        Some(kind) => format!("{kind}:{}", pattern.id),
-                        None => pattern.id.clone(),
-                    })
-                    .collect();
-                world.fail("expect", format!("server_ops {wanted:?}"), format!("{got:?}"));
-            }
-        }
-        ServerOps::PerRecord(records) => {
-            for (id, kinds) in records {
-                let own = applied.iter().filter(|op| op.id.as_str() == id);
-                let got: Vec<&str> = own.map(|op| op.kind.as_str()).collect();
-                if got != *kinds {
-                    world.fail(
-                        "expect",
-                        format!("server_ops of {id} {kinds:?}"),
-                        format!("{got:?}"),
-                    );
-                }
-            }
-        }
-    }
-}
-
-async fn converged(world: &World, wanted: bool) -> Result<()> {
-    let mut difference = None;
-    for (name, device) in &world.devices {
-        let here = seen(world, device).await?.rows;
-        for scope in device.scopes().into_keys() {
-            let there = world.server.rows(&target(&scope)?)?;
-            let own: BTreeMap<String, Fields> = here
-                .iter()
-                .filter(|((of, _), _)| of == scope.name())
-                .map(|((_, id), row)| (id.clone(), row.clone()))
-                .collect();
-            if own != there {
-                let place = own
-                    .keys()
-                    .chain(there.keys())
-                    .find(|id| own.get(*id) != there.get(*id))
-                    .cloned()
-                    .unwrap_or_default();
-                let show = |row: Option<&Fields>| {
-                    row.map_or_else(|| "nothing".to_owned(), |row| brief(&Value::Object(row.clone())))
-                };
-                difference = Some(format!(
-                    "{name} has {place:?} = {}, the remote {}",
-                    show(own.get(&place)),
-                    show(there.get(&place))
-                ));
-            }
-        }
-        let pending = counts(device).await?.active;
-        if pending > 0 {
-            difference = Some(format!("{name} has {pending} pending operations"));
-        }
-    }
-    match (wanted, difference) {
-        (true, Some(difference)) => world.fail("expect", "converged", difference),
-        (false, None) => world.fail("expect", "not converged", "all the same"),
-        _ => {}
-    }
-    Ok(())
 }

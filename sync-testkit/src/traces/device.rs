@@ -25,7 +25,7 @@ use super::{
     store::ScriptedStore,
     stores::StoreOpener,
     time::{ClientClock, TraceTimer, WorldTime},
-    vocabulary::{Config, DEFAULT_SCOPE},
+    vocabulary::{At, Config, DEFAULT_SCOPE},
 };
 use crate::effects::SeededRandom;
 
@@ -271,6 +271,19 @@ impl Device {
         if let Ok(running) = self.running() {
             running.ended().await;
         }
+    }
+
+    /// Begins a write at this moment: the clock shows it, and a stamp is given to the write.
+    pub(super) fn begin_write(&self, at: At) {
+        let shown = self.clock.hold(at);
+        let exact = matches!(at, At::Stamp(_)) && !self.config.hybrid_clock;
+        self.script.hold_stamp(exact.then_some(shown));
+    }
+
+    /// Ends a write, however it ended.
+    pub(super) fn end_write(&self) {
+        self.clock.release();
+        self.script.hold_stamp(None);
     }
 
     // --- scopes and keys ---

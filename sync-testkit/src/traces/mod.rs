@@ -40,6 +40,7 @@
 mod act;
 mod check;
 mod device;
+mod expectations;
 mod link;
 mod parse;
 mod patterns;

@@ -7,8 +7,9 @@ use sync_core::{Result, SyncError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    act, check,
+    act,
     device::{BETWEEN_STEPS, Device},
+    expectations,
     report::{Outcome, TraceReport},
     script::{Plan, Point, Reached},
     stores::StoreKind,
@@ -49,7 +50,7 @@ async fn outcome(trace: &Trace, kind: StoreKind) -> Outcome {
         for (index, step) in trace.steps.iter().enumerate() {
             run_step(&world, step, (index + 1).to_string(), &[]).await;
         }
-        check::expectations(&world, &trace.expect).await
+        expectations::check(&world, &trace.expect).await
     };
     match tokio::time::timeout(PATIENCE, running).await {
         Ok(Ok(())) => {}
@@ -155,7 +156,7 @@ async fn client_step(world: &World, device: &Arc<Device>, step: &Step, path: &st
     };
     let action = Box::pin(act::client_action(world, device, step, path, is_nested));
     let mut ended = flow.drive(action).await;
-    device.clock.release();
+    device.end_write();
     let mut result = None;
     let mut interrupted = false;
     loop {

@@ -1,10 +1,11 @@
 //! What is planned for one client during one step: faults, and moments at which something happens.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use sync_core::{ChangeSet, OpChange, PendingOp, RecordKey, Stamp, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::vocabulary::Fault;
@@ -57,6 +58,10 @@ pub(super) struct Plan {
 struct State {
     plan: Plan,
     counts: Counts,
+    /// The stamp that the write under way gets, whatever the engine's clock says.
+    stamp: Option<u64>,
+    /// How many writes of a record had a stamp: two of them must not be taken for one.
+    stamped: BTreeMap<(RecordKey, u64), u16>,
 }
 
 /// What went over the client's link so far.
@@ -83,6 +88,36 @@ impl Script {
 
     pub(super) fn count(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.state().counts);
+    }
+
+    /// The next write gets exactly this stamp.
+    pub(super) fn hold_stamp(&self, at: Option<Timestamp>) {
+        self.state().stamp = at.map(|at| u64::try_from(at.as_millis()).unwrap_or(0));
+    }
+
+    /// Gives the write that is about to be committed the stamp it was told to have.
+    pub(super) fn stamp(&self, changes: &mut ChangeSet) {
+        let state = &mut *self.state();
+        let (Some(millis), Some(made)) = (state.stamp, changes.clock) else {
+            return;
+        };
+        let own = |op: &&mut PendingOp| op.stamp == made;
+        let ops = changes.ops.iter_mut().filter_map(|change| match change {
+            OpChange::Append(op) | OpChange::Replace(op) => Some(op),
+            OpChange::Remove(_) => None,
+        });
+        for op in ops.filter(own) {
+            let before = state.stamped.entry((op.key.clone(), millis)).or_default();
+            op.stamp = Stamp::new(millis, *before, made.node());
+            *before = before.saturating_add(1);
+            for conflict in changes
+                .conflicts
+                .iter_mut()
+                .filter(|conflict| conflict.key == op.key)
+            {
+                conflict.local_stamp = op.stamp;
+            }
+        }
     }
 
     /// The first fault that strikes in a scope and is of a kind.

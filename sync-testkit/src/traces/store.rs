@@ -113,12 +113,15 @@ impl LocalStore for ScriptedStore {
         self.inner.approx_size(target).await
     }
 
-    async fn commit(&self, changes: ChangeSet) -> Result<CommitOutcome> {
+    async fn commit(&self, mut changes: ChangeSet) -> Result<CommitOutcome> {
         if self.script.has_fault(None, &Fault::StoreBusy) {
             return Err(SyncError::new(ErrorKind::Busy, "the store is locked"));
         }
         if self.script.has_fault(None, &Fault::DiskFull) {
             return Err(SyncError::new(ErrorKind::Full, "the disk is full"));
+        }
+        if changes.fence.is_none() {
+            self.script.stamp(&mut changes);
         }
         if !applies(&changes) {
             return self.inner.commit(changes).await;

@@ -96,7 +96,10 @@ impl StoreOpener {
             Self::Memory(store) => Ok(Arc::new(store.reopen())),
             #[cfg(feature = "sqlite")]
             Self::File(path) => {
-                let options = store_sea_orm::OpenOptions::file(path).readers(1);
+                // Processes end in traces, power does not.
+                let options = store_sea_orm::OpenOptions::file(path)
+                    .durability(store_sea_orm::Durability::Normal)
+                    .readers(1);
                 Ok(Arc::new(store_sea_orm::SeaOrmLocalStore::open(options).await?))
             }
         }

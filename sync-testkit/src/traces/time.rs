@@ -158,14 +158,16 @@ impl ClientClock {
         self.reading().offset_micros = micros;
     }
 
-    /// Shows the moment of a write until it is made. A stamp is what the clock shows; `now` has its offset.
-    pub(super) fn hold(&self, at: At) {
+    /// Shows the moment of a write until it is released. A stamp is what the clock shows; `now` has its offset.
+    pub(super) fn hold(&self, at: At) -> Timestamp {
         let moment = self.world.moment(at);
         let mut reading = self.reading();
-        reading.held_at = Some(match at {
+        let shown = match at {
             At::Stamp(_) => moment,
             At::Now => moment.plus_micros(reading.offset_micros),
-        });
+        };
+        reading.held_at = Some(shown);
+        shown
     }
 
     pub(super) fn release(&self) {

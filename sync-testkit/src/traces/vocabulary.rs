@@ -46,6 +46,9 @@ pub struct Config {
     pub server_transform: Vec<Transform>,
     /// What the app does about a refused operation.
     pub on_reject: Option<OnReject>,
+    /// Whether a number in `at` is what the writer's clock shows, and the engine's hybrid clock makes the stamp. If
+    /// not, it is the stamp itself.
+    pub hybrid_clock: bool,
 }
 
 /// Who decides conflicts.
@@ -116,7 +119,7 @@ pub enum At {
     /// After everything before.
     #[default]
     Now,
-    /// When the writer's clock shows this.
+    /// With this stamp.
     Stamp(i64),
 }
 

@@ -5,3 +5,4 @@ mod fixtures;
 mod memory;
 mod naive;
 mod report;
+mod traces;

@@ -40,11 +40,11 @@ pub(super) fn read(value: &Value) -> Result<Config> {
         Some("keep") => Some(OnReject::Keep),
         Some(other) => return Err(unknown(other, "cfg.on_reject")),
     };
-    match object.text("clock")?.as_deref() {
-        // The engine has no other clock.
-        None | Some("hlc") => {}
+    config.hybrid_clock = match object.text("clock")?.as_deref() {
+        None => false,
+        Some("hlc") => true,
         Some(other) => return Err(unknown(other, "cfg.clock")),
-    }
+    };
     object.finish()?;
     Ok(config)
 }
