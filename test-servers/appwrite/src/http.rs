@@ -157,6 +157,8 @@ fn in_two_parts(mut bytes: Vec<u8>, pause: Option<Duration>) -> HttpBody {
     let first = futures::stream::once(async move { Ok(Frame::data(Bytes::from(bytes))) });
     let second = futures::stream::once(async move {
         let Some(pause) = pause else {
+            // The first half is flushed while this waits.
+            tokio::task::yield_now().await;
             return Err(io::Error::other("the answer is cut"));
         };
         tokio::time::sleep(pause).await;

@@ -1,8 +1,12 @@
 //! Tests of the stand-in: the recordings of a real server, the official OpenAPI file, and the faults.
 
+// The helpers of tests may panic as tests do.
+#![allow(clippy::unwrap_used)]
+
 #[cfg(feature = "contract")]
 mod contract;
 mod listeners;
+mod network;
 mod normalise;
 mod recording;
 mod replay;
