@@ -1,7 +1,7 @@
 //! What a sign-in gives.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sync_core::Timestamp;
 
 use crate::secret::Secret;
@@ -38,7 +38,7 @@ impl Credentials {
     /// A token of another form is accepted, with nothing known about it. Signatures are the server's business.
     pub fn from_jwt(access: impl Into<Secret>) -> Self {
         let access = access.into();
-        let claims = claims(access.reveal()).unwrap_or_default();
+        let claims: Claims = claims(access.reveal()).unwrap_or_default();
         Self {
             access,
             refresh: None,
@@ -47,6 +47,12 @@ impl Credentials {
                 .map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1_000))),
             subject: claims.sub.or(claims.id),
         }
+    }
+
+    /// A text claim of the access token, if that is a JSON web token and has it.
+    pub fn claim(&self, name: &str) -> Option<String> {
+        let claims: serde_json::Value = claims(self.access.reveal())?;
+        claims.get(name)?.as_str().map(str::to_owned)
     }
 
     /// Adds the token that gets a new access token.
@@ -71,7 +77,7 @@ struct Claims {
     id: Option<String>,
 }
 
-fn claims(token: &str) -> Option<Claims> {
+fn claims<T: DeserializeOwned>(token: &str) -> Option<T> {
     let payload = token.split('.').nth(1)?;
     let json = URL_SAFE_NO_PAD.decode(payload).ok()?;
     serde_json::from_slice(&json).ok()

@@ -85,6 +85,8 @@ fn a_json_web_token_tells_its_expiry_and_its_user() {
         Some(1_763_711_999_000)
     );
     assert_eq!(credentials.subject.as_deref(), Some("u1"));
+    assert_eq!(credentials.claim("type").as_deref(), Some("auth"));
+    assert_eq!(credentials.claim("nothing"), None);
     let other = Credentials::from_jwt("not-a-jwt");
     assert_eq!((other.expires_at, other.subject), (None, None));
 }

@@ -1,0 +1,287 @@
+//! The remote on PocketBase.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use sync_core::{
+    Capabilities, CollectionName, Delta, Effects, ErrorKind, IdPage, Poke, PullRequest, PushBatch,
+    PushOutcome, RecordId, RemoteState, RemoteStore, Result, SearchPage, SyncError, SyncScope, Target,
+    Timestamp, query::QuerySpec,
+};
+use sync_http::{Credentials, ServerClock, TokenSource, Transport, with_credentials};
+
+use crate::{
+    client::{Caller, Client},
+    config::PocketBaseConfig,
+    error::ADAPTER,
+    probe::{Profile, ServerProfile, probe},
+    rows::{RowKind, Table},
+};
+
+/// A [`RemoteStore`] on PocketBase.
+///
+/// Guarantees, by [`Profile`]:
+///
+/// | | plain | feed |
+/// |---|---|---|
+/// | changes | within the overlap, else by the id sweep | each, in the order of commits |
+/// | deletes | by the sweep, or a soft-delete column | tombstones |
+/// | concurrent writes | compared before sending | compare-and-set in the write's transaction |
+/// | lost answers | read back | the operation's id is kept with its effect |
+/// | restored backup | found by the sweep | found by the next pull |
+///
+/// In both, an expired token is an error of kind `Unauthenticated` and never an empty answer; what is pushed goes
+/// through the server's batches, because a single change there can put back what others wrote.
+///
+/// Clones share everything.
+#[derive(Clone)]
+pub struct PocketBaseRemoteStore {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) client: Client,
+    pub(crate) tables: BTreeMap<String, Table>,
+    pub(crate) effects: Effects,
+    pub(crate) overlap: std::time::Duration,
+    pub(crate) profile: ServerProfile,
+    /// How many requests go into a batch now: lowered when the server cannot take as many.
+    pub(crate) batch_requests: AtomicU32,
+    capabilities: Capabilities,
+    tokens: Arc<dyn TokenSource>,
+}
+
+impl PocketBaseRemoteStore {
+    /// Connects, and finds out what the server is.
+    ///
+    /// # Errors
+    /// - `Configuration` if the collections are not as the mappings say, naming the collection and the column; if
+    ///   a feed is required and not there;
+    /// - `Unauthenticated` if the server does not take the token;
+    /// - those of the transport. An app that must start without a network uses [`PocketBaseRemoteStore::open`].
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind if it is dropped.
+    pub async fn connect(
+        config: PocketBaseConfig,
+        transport: Arc<dyn Transport>,
+        tokens: Arc<dyn TokenSource>,
+        effects: Effects,
+    ) -> Result<Self> {
+        config.check()?;
+        let client = new_client(&config, transport, &effects);
+        let found = with_credentials(&*tokens, |credentials| {
+            let (client, config) = (&client, &config);
+            async move {
+                let caller = Caller {
+                    client,
+                    credentials: credentials.as_ref(),
+                };
+                probe(&caller, config).await
+            }
+        })
+        .await?;
+        Ok(Self::assemble(config, client, tokens, effects, found))
+    }
+
+    /// A remote on a server that is known already, without asking it anything.
+    ///
+    /// If the server is no longer what `profile` says, calls fail with `Configuration` or `ResyncRequired`;
+    /// connect again then.
+    ///
+    /// # Errors
+    /// `Configuration` if the mappings cannot work.
+    pub fn open(
+        config: PocketBaseConfig,
+        transport: Arc<dyn Transport>,
+        tokens: Arc<dyn TokenSource>,
+        effects: Effects,
+        profile: ServerProfile,
+    ) -> Result<Self> {
+        config.check()?;
+        let client = new_client(&config, transport, &effects);
+        Ok(Self::assemble(config, client, tokens, effects, profile))
+    }
+
+    fn assemble(
+        config: PocketBaseConfig,
+        client: Client,
+        tokens: Arc<dyn TokenSource>,
+        effects: Effects,
+        profile: ServerProfile,
+    ) -> Self {
+        let kind = match profile.profile {
+            Profile::Plain => RowKind::Plain,
+            Profile::Feed => RowKind::Feed,
+        };
+        let tables = config
+            .collections
+            .iter()
+            .map(|mapping| (mapping.name.clone(), Table::new(mapping.clone(), kind)))
+            .collect();
+        let inner = Inner {
+            capabilities: profile.capabilities(&config),
+            batch_requests: AtomicU32::new(profile.batch_requests.unwrap_or(1)),
+            overlap: config.overlap,
+            client,
+            tables,
+            effects,
+            profile,
+            tokens,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// What the server was found to be.
+    pub fn profile(&self) -> ServerProfile {
+        self.inner.profile
+    }
+
+    /// The server's clock, as measured from its answers.
+    pub fn server_clock(&self) -> &ServerClock {
+        &self.inner.client.server_clock
+    }
+}
+
+fn new_client(config: &PocketBaseConfig, transport: Arc<dyn Transport>, effects: &Effects) -> Client {
+    Client {
+        base: config.url.clone(),
+        transport,
+        server_clock: ServerClock::new(Arc::clone(&effects.clock)),
+        deadline: config.deadline,
+    }
+}
+
+impl Inner {
+    pub(crate) fn table(&self, collection: &CollectionName) -> Result<&Table> {
+        self.tables.get(collection.as_str()).ok_or_else(|| {
+            let why = format!("there is no mapping for the collection `{collection}`");
+            SyncError::new(ErrorKind::Configuration, why).with_field("collection")
+        })
+    }
+
+    /// The server's time as it is estimated now, if it is.
+    pub(crate) fn estimated_time(&self) -> Option<Timestamp> {
+        let clock = &self.client.server_clock;
+        clock.skew().map(|_| clock.now())
+    }
+
+    /// The most requests that go into a batch now.
+    pub(crate) fn batch_limit(&self) -> usize {
+        self.batch_requests.load(Ordering::Relaxed).max(1) as usize
+    }
+
+    /// Sends smaller batches from now on.
+    pub(crate) fn lower_batch_limit(&self, requests: usize) {
+        let requests = u32::try_from(requests).unwrap_or(u32::MAX).max(1);
+        self.batch_requests.fetch_min(requests, Ordering::Relaxed);
+    }
+
+    /// Runs one call of the contract, with a token that is renewed once if the server refuses it.
+    async fn call<T, F>(
+        &self,
+        operation: &'static str,
+        scope: Option<&SyncScope>,
+        work: impl Fn(Option<Credentials>) -> F + Send,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        with_credentials(&*self.tokens, work).await.map_err(|error| {
+            let error = error.with_operation(operation).with_adapter(ADAPTER);
+            match scope {
+                Some(scope) => error.with_scope(scope),
+                None => error,
+            }
+        })
+    }
+}
+
+/// Runs `$body` as one call of the contract, with `$caller` signed in.
+macro_rules! signed_in {
+    ($self:ident, $operation:literal, $scope:expr, |$caller:ident| $body:expr) => {{
+        let inner = &*$self.inner;
+        inner
+            .call($operation, $scope, |credentials| async move {
+                let $caller = Caller {
+                    client: &inner.client,
+                    credentials: credentials.as_ref(),
+                };
+                $body.await
+            })
+            .await
+    }};
+}
+
+#[async_trait]
+impl RemoteStore for PocketBaseRemoteStore {
+    fn name(&self) -> &str {
+        ADAPTER
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities
+    }
+
+    async fn pull(&self, request: PullRequest) -> Result<Delta> {
+        let request = &request;
+        signed_in!(self, "pull", Some(&request.target.scope), |caller| self
+            .inner
+            .pull(&caller, request))
+    }
+
+    async fn push(&self, batch: PushBatch) -> Result<Vec<PushOutcome>> {
+        let batch = &batch;
+        signed_in!(self, "push", Some(&batch.scope), |caller| self
+            .inner
+            .push(&caller, batch))
+    }
+
+    async fn get(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RemoteState>> {
+        signed_in!(self, "get", Some(&target.scope), |caller| self
+            .inner
+            .get(&caller, target, ids))
+    }
+
+    async fn list_ids(&self, target: &Target, after: Option<&str>, limit: u32) -> Result<IdPage> {
+        signed_in!(self, "list_ids", Some(&target.scope), |caller| self
+            .inner
+            .list_ids(&caller, target, after, limit))
+    }
+
+    async fn search(&self, target: &Target, spec: &QuerySpec) -> Result<SearchPage> {
+        signed_in!(self, "search", Some(&target.scope), |caller| self
+            .inner
+            .search(&caller, target, spec))
+    }
+
+    async fn server_time(&self) -> Result<Timestamp> {
+        self.inner.client.health_time().await
+    }
+
+    async fn subscribe(&self, scope: &SyncScope) -> Result<BoxStream<'static, Poke>> {
+        signed_in!(self, "subscribe", Some(scope), |caller| self
+            .inner
+            .subscribe(&caller, scope))
+    }
+}
+
+impl fmt::Debug for PocketBaseRemoteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PocketBaseRemoteStore")
+            .field("url", &self.inner.client.base)
+            .field("profile", &self.inner.profile)
+            .field("collections", &self.inner.tables.keys())
+            .finish_non_exhaustive()
+    }
+}
