@@ -132,6 +132,10 @@ pub trait RemoteStore: fmt::Debug + Send + Sync + 'static {
 
     /// The current states of records, one for each id, in order. `Missing` must be the truth about an
     /// authorised reader's view, never the sign of an expired sign-in.
+    ///
+    /// # Errors
+    /// `Malformed` with an id as its field if that record is there and cannot be understood; the engine asks for
+    /// the others again.
     async fn get(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RemoteState>>;
 
     /// One page of the ids of a target, in an order of the remote's choice that does not skip a record which

@@ -86,6 +86,7 @@ pub mod query_suite;
 pub mod remote_suite;
 mod report;
 mod sample;
+pub mod simulator;
 pub mod traces;
 
 pub use report::{CaseOutcome, CaseReport, Report};

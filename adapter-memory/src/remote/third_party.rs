@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use sync_core::{
     CollectionName, OpId, Payload, PushBatch, PushOp, PushOutcome, RecordId, RecordKey, RemoteState,
-    RemoteVersion, Result, Stamp, SyncScope, Target,
+    RemoteVersion, Result, Stamp, SyncPoint, SyncScope, Target,
 };
 
 use super::{
-    MemoryRemoteStore, Rejection,
+    MemoryRemoteStore, Rejection, cursor,
     push::PushDisturbance,
     state::{Content, Data, Ticket},
 };
@@ -239,6 +239,20 @@ impl MemoryRemoteStore {
                 .and_then(|row| row.state(row.stamp, Some(row.written_at)))
                 .unwrap_or_default()
         })
+    }
+
+    /// Whether the backend holds a row for the record that nobody understands.
+    pub fn is_malformed(&self, key: &RecordKey) -> bool {
+        self.backend(|backend| {
+            let row = backend.row(key);
+            row.is_some_and(|row| matches!(row.content, Content::Malformed { .. }))
+        })
+    }
+
+    /// Whether a sync point is behind another one. `None` if they cannot be compared: of different epochs, or
+    /// within a pass.
+    pub fn is_behind(&self, point: &SyncPoint, other: &SyncPoint) -> Option<bool> {
+        cursor::is_behind(point, other)
     }
 
     /// How often the operation took effect, over all restored backups.

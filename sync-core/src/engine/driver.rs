@@ -125,6 +125,7 @@ impl SyncEngine {
 async fn end(inner: &Inner, ended: &mut watch::Receiver<()>) {
     let mut stopped = inner.stopped.subscribe();
     tokio::select! {
+        biased;
         _ = stopped.wait_for(|stopped| *stopped) => {}
         // The handle never sends; an error means that it was dropped.
         _ = ended.changed() => {}
@@ -214,6 +215,7 @@ impl Driver {
         let pulls = request.pull;
         let ticket = Flights::request(&self.inner, &self.scope, request);
         tokio::select! {
+            biased;
             () = end(&self.inner, &mut self.ended) => return false,
             // The outcome is in the status and in the stored state of the targets.
             _ = ticket.wait() => {}
@@ -330,6 +332,7 @@ impl Driver {
     /// Waits for further writes, and takes notice of those that came. Returns whether to go on.
     async fn settle_down(&mut self) -> bool {
         tokio::select! {
+            biased;
             () = end(&self.inner, &mut self.ended) => return false,
             () = self.inner.effects.timer.sleep(self.options.debounce) => {}
         }
@@ -358,6 +361,7 @@ async fn listen(
         let remote = Arc::clone(&inner.remote);
         let deadline = inner.options.call_deadline;
         let subscribed = tokio::select! {
+            biased;
             () = end(inner, &mut ended) => return,
             subscribed = inner.effects.within(deadline, remote.subscribe(scope)) => subscribed,
         };
@@ -365,6 +369,7 @@ async fn listen(
         if let Some(Ok(mut stream)) = subscribed {
             loop {
                 let poke = tokio::select! {
+                    biased;
                     () = end(inner, &mut ended) => return,
                     poke = stream.next() => poke,
                 };
@@ -384,6 +389,7 @@ async fn listen(
         };
         pause = inner.pause_after(failures);
         tokio::select! {
+            biased;
             () = end(inner, &mut ended) => return,
             () = inner.effects.timer.sleep(pause) => {}
         }

@@ -31,8 +31,15 @@ impl Lease {
         let patience = inner.options.lease_time + inner.options.call_deadline;
         let holder = inner.effects.new_uuid();
         let give_up = inner.effects.clock.monotonic() + patience;
+        let (mut seen_until, mut in_use) = (None, false);
         loop {
-            let now = inner.now();
+            let mut now = inner.now();
+            let waited = inner.effects.clock.monotonic() >= give_up;
+            if let Some(until) = seen_until.filter(|_| waited && !in_use) {
+                // Nobody renewed it for so long. Either the holder is gone and the wall clock was set back since,
+                // or the holder has fallen asleep, and is kept from committing by its fence.
+                now = now.max(until);
+            }
             let time = inner.options.lease_time;
             let held_until = match inner.store.acquire_lease(&name, holder, now, time).await? {
                 LeaseAnswer::Granted(fence) => {
@@ -40,17 +47,20 @@ impl Lease {
                         name,
                         holder,
                         fence,
-                        until: now.plus(time),
+                        until: inner.now().plus(time),
                     });
                 }
                 LeaseAnswer::Held { until } => until,
             };
-            if inner.effects.clock.monotonic() >= give_up || inner.is_stopped() {
+            if waited || inner.is_stopped() {
                 let message =
                     format!("another engine or process synchronizes it, until {held_until} or longer");
                 return Err(SyncError::new(ErrorKind::LeaseLost, message).with_scope(scope));
             }
             inner.set_activity(scope, Activity::WaitingForLease);
+            // One that is renewed is in use.
+            let renewed = seen_until.replace(held_until).is_some_and(|before| before != held_until);
+            in_use |= renewed;
             let pause = held_until
                 .since(now)
                 .clamp(Duration::from_millis(10), Duration::from_millis(500));

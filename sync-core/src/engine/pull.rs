@@ -305,6 +305,10 @@ impl Run<'_> {
                 for op in &mut after.ops {
                     op.state = OpState::Parked(ParkReason::ScopeRevoked);
                 }
+                // Sent again some day, they must meet what others changed meanwhile.
+                if let Some(head) = after.ops.first_mut() {
+                    head.base.get_or_insert_with(|| state.base.clone());
+                }
                 after.base = RemoteState::Missing;
                 let mut changes = ChangeSet::at(self.inner.now());
                 Transition::new(state, after.clone()).add_to(&mut changes);
@@ -317,27 +321,46 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The states of records at the remote, for each id in order.
-    pub(crate) async fn get(&mut self, target: &Target, ids: &[RecordId]) -> Result<Vec<RemoteState>> {
+    /// The states of records at the remote, for each id in order; `None` for one that cannot be understood.
+    pub(crate) async fn get(
+        &mut self,
+        target: &Target,
+        ids: &[RecordId],
+    ) -> Result<Vec<Option<RemoteState>>> {
         let limit =
             Capabilities::within(self.inner.capabilities.max_page, self.inner.options.page_size) as usize;
         let mut states = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(limit) {
-            let remote = Arc::clone(&self.inner.remote);
-            let (wanted, target) = (chunk.to_vec(), target.clone());
-            let found = self
-                .call("get", async move { remote.get(&target, &wanted).await })
-                .await?;
-            if found.len() != chunk.len() {
-                let message = format!(
-                    "{} ids were asked for, {} states answered",
-                    chunk.len(),
-                    found.len()
-                );
-                return Err(SyncError::new(ErrorKind::Malformed, message).with_operation("get"));
-            }
-            states.extend(found);
+            let mut readable = chunk.to_vec();
+            let found = loop {
+                match self.get_readable(target, readable.clone()).await {
+                    // One row that cannot be understood does not stand for the others.
+                    Err(error) if error.kind() == ErrorKind::Malformed => {
+                        let named = readable.iter().position(|id| error.field() == Some(id.as_str()));
+                        readable.remove(named.ok_or(error)?);
+                    }
+                    found => break found?,
+                }
+            };
+            let mut found: BTreeMap<RecordId, RemoteState> = readable.into_iter().zip(found).collect();
+            states.extend(chunk.iter().map(|id| found.remove(id)));
         }
         Ok(states)
+    }
+
+    async fn get_readable(&mut self, target: &Target, ids: Vec<RecordId>) -> Result<Vec<RemoteState>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let remote = Arc::clone(&self.inner.remote);
+        let (expected, target) = (ids.len(), target.clone());
+        let found = self
+            .call("get", async move { remote.get(&target, &ids).await })
+            .await?;
+        if found.len() != expected {
+            let message = format!("{expected} ids were asked for, {} states answered", found.len());
+            return Err(SyncError::new(ErrorKind::Malformed, message).with_operation("get"));
+        }
+        Ok(found)
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     delta::RemoteState,
     error::{ErrorKind, Result, RetryClass, SyncError},
     id::{OpId, RecordKey},
-    machine::{Acknowledged, Transition, acknowledge, is_effect_of, upgrade_state},
+    machine::{Acknowledged, Attempt, Transition, acknowledge, is_effect_of, upgrade_state},
     operation::{OpState, PendingOp, PushOp, PushOutcome},
     record_state::RecordState,
     remote::{PushBatch, check_outcomes},
@@ -127,6 +127,7 @@ impl Run<'_> {
         match answer {
             Ok(outcomes) => {
                 phase.failures_in_a_row = 0;
+                let outcomes = self.blame_parents(&sent, atomic, outcomes);
                 self.apply_outcomes(&sent, &outcomes, phase).await
             }
             Err(error) => self.push_failed(&sent, atomic, error, phase).await,
@@ -146,12 +147,16 @@ impl Run<'_> {
         let currents = self.read_back(&states).await?;
         let (mut ready, mut outdated, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
         for (state, current) in states.into_iter().zip(currents) {
-            let expected = expected_base(&state);
-            if is_still(expected, &current) {
-                ready.push(state);
-            } else {
-                outcomes.push(self.outcome_by_reading(&state, current)?);
-                outdated.push(state);
+            match current {
+                Some(current) if is_still(expected_base(&state), &current) => ready.push(state),
+                Some(current) => {
+                    outcomes.push(self.outcome_by_reading(&state, current)?);
+                    outdated.push(state);
+                }
+                None => {
+                    outcomes.push(not_understood());
+                    outdated.push(state);
+                }
             }
         }
         if !outdated.is_empty() {
@@ -175,8 +180,9 @@ impl Run<'_> {
         })
     }
 
-    async fn read_back(&mut self, states: &[RecordState]) -> Result<Vec<RemoteState>> {
-        let mut found: BTreeMap<RecordKey, RemoteState> = BTreeMap::new();
+    /// The states of records at the remote, in order; `None` for one that cannot be understood.
+    async fn read_back(&mut self, states: &[RecordState]) -> Result<Vec<Option<RemoteState>>> {
+        let mut found: BTreeMap<RecordKey, Option<RemoteState>> = BTreeMap::new();
         for target in self.targets.clone() {
             let ids: Vec<_> = states
                 .iter()
@@ -191,20 +197,26 @@ impl Run<'_> {
         }
         Ok(states
             .iter()
-            .map(|state| found.remove(&state.key).unwrap_or_default())
+            .map(|state| {
+                found
+                    .remove(&state.key)
+                    .unwrap_or(Some(RemoteState::Missing))
+            })
             .collect())
     }
 
     /// Stores, before anything is sent, that these operations may have taken effect. `None` if a record changed
-    /// meanwhile; the batch is then put together anew.
+    /// meanwhile; the batch is then put together anew. What is answered tells whether they were in doubt before.
     async fn mark_in_doubt(&mut self, states: Vec<RecordState>) -> Result<Option<Vec<RecordState>>> {
         let mut changes = ChangeSet::at(self.inner.now());
         let mut marked = Vec::with_capacity(states.len());
         for mut state in states {
             let op = &mut state.ops[0];
-            op.state = OpState::InDoubt;
             op.attempts = op.attempts.saturating_add(1);
-            changes.ops.push(OpChange::Replace(op.clone()));
+            changes.ops.push(OpChange::Replace(PendingOp {
+                state: OpState::InDoubt,
+                ..op.clone()
+            }));
             changes.touches.push((state.key.clone(), state.revision));
             marked.push(state);
         }
@@ -222,7 +234,6 @@ impl Run<'_> {
         outcomes: &[PushOutcome],
         phase: &mut PushPhase,
     ) -> Result<()> {
-        let outcomes = self.blame_parents(sent, outcomes);
         let keys: Vec<_> = sent.iter().map(|state| state.key.clone()).collect();
         let mut current: BTreeMap<RecordKey, RemoteState> = BTreeMap::new();
         loop {
@@ -231,7 +242,7 @@ impl Run<'_> {
             let mut settled = Vec::new();
             let mut unread = Vec::new();
             let mut group_pauses = BTreeMap::new();
-            for ((mut state, was), outcome) in states.into_iter().zip(sent).zip(&outcomes) {
+            for ((mut state, was), outcome) in states.into_iter().zip(sent).zip(outcomes) {
                 let known = self.inner.registered(&state.key.target.collection)?;
                 let before = state.clone();
                 upgrade_state(&known.schema, &mut state);
@@ -245,9 +256,14 @@ impl Run<'_> {
                 let pause = op
                     .group
                     .map_or(pause, |group| *group_pauses.entry(group).or_insert(pause));
+                let attempt = Attempt {
+                    mark,
+                    pause,
+                    doubted: op.state == OpState::InDoubt,
+                };
                 let around = self.inner.surroundings(known);
                 let read = current.get(&state.key);
-                match acknowledge(&state, op.op_id, outcome, read, mark, pause, &around)? {
+                match acknowledge(&state, op.op_id, outcome, read, attempt, &around)? {
                     Acknowledged::NeedsReadBack => unread.push(state),
                     Acknowledged::Unknown => {}
                     mut acknowledged => {
@@ -261,10 +277,13 @@ impl Run<'_> {
             }
             if !unread.is_empty() {
                 let read = self.read_back(&unread).await?;
-                current.extend(unread.into_iter().map(|state| state.key).zip(read));
+                for (state, read) in unread.into_iter().zip(read) {
+                    // Of a row that cannot be understood by now, the news before it are all that is known.
+                    current.insert(state.key, read.unwrap_or(state.base));
+                }
                 continue;
             }
-            self.block_followers(sent, &outcomes, &mut changes).await?;
+            self.block_followers(sent, outcomes, &mut changes).await?;
             if changes.is_empty() || self.commit(changes).await? == CommitOutcome::Committed {
                 self.count(settled, phase);
                 return Ok(());
@@ -272,22 +291,27 @@ impl Run<'_> {
         }
     }
 
-    /// A child that was refused beside a parent that did not take effect was refused for the parent's sake.
-    fn blame_parents(&self, sent: &[RecordState], outcomes: &[PushOutcome]) -> Vec<PushOutcome> {
-        let took_effect = |outcome: &PushOutcome| {
-            matches!(
-                outcome,
-                PushOutcome::Applied { .. } | PushOutcome::Duplicate { .. }
-            )
+    /// A child that was refused beside a parent that did not take effect was refused for the parent's sake. Of a
+    /// batch that takes effect as a whole, a parent that is to be sent again may only wait for the child.
+    fn blame_parents(
+        &self,
+        sent: &[RecordState],
+        atomic: bool,
+        outcomes: Vec<PushOutcome>,
+    ) -> Vec<PushOutcome> {
+        let did_not_fail = |outcome: &PushOutcome| match outcome {
+            PushOutcome::Applied { .. } | PushOutcome::Duplicate { .. } => true,
+            PushOutcome::Retry { .. } => atomic,
+            _ => false,
         };
         let failed: BTreeSet<&RecordKey> = sent
             .iter()
-            .zip(outcomes)
-            .filter(|(_, outcome)| !took_effect(outcome))
+            .zip(&outcomes)
+            .filter(|(_, outcome)| !did_not_fail(outcome))
             .map(|(state, _)| &state.key)
             .collect();
         sent.iter()
-            .zip(outcomes)
+            .zip(&outcomes)
             .map(|(state, outcome)| {
                 let refused = matches!(outcome, PushOutcome::Rejected { .. } | PushOutcome::Missing);
                 let parent_failed = refused
@@ -329,7 +353,7 @@ impl Run<'_> {
         for change in &mut changes.ops {
             if let OpChange::Replace(op) = change
                 && op.group == group
-                && op.state == OpState::Queued
+                && matches!(op.state, OpState::Queued | OpState::InDoubt)
             {
                 op.state = OpState::Blocked { by };
             }
@@ -474,18 +498,27 @@ impl Run<'_> {
         for (state, was) in self.inner.store.load_records(&keys).await?.into_iter().zip(sent) {
             let same = state.ops.first().map(|op| op.op_id) == was.ops.first().map(|op| op.op_id);
             // An operation sent before may have taken effect then.
-            if !same || was.ops.first().is_none_or(|op| op.attempts > 1) {
+            if !same || was.ops.first().is_none_or(|op| op.state == OpState::InDoubt) {
                 continue;
             }
             let mut after = state.clone();
             after.ops[0].state = OpState::Queued;
-            after.ops[0].attempts = 0;
+            after.ops[0].attempts = state.ops[0].attempts.saturating_sub(1);
             Transition::new(state, after).add_to(&mut changes);
         }
         if !changes.is_empty() {
             self.commit(changes).await?;
         }
         Ok(())
+    }
+}
+
+/// The answer to an operation on a record that nobody can read at the remote.
+fn not_understood() -> PushOutcome {
+    PushOutcome::Rejected {
+        code: "malformed_row".to_owned(),
+        message: "the record as the remote has it cannot be understood".to_owned(),
+        field: None,
     }
 }
 

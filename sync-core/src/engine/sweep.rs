@@ -115,9 +115,35 @@ impl Run<'_> {
             return Ok(());
         }
         let states = self.get(target, &ids).await?;
+        let states = self.understood(target, ids, states).await?;
         let accept_older = !self.inner.capabilities.epoch;
-        self.apply_states(target, ids.into_iter().zip(states).collect(), accept_older)
-            .await
+        self.apply_states(target, states, accept_older).await
+    }
+
+    /// The states that could be understood. What could not is there all the same, so it counts as seen.
+    async fn understood(
+        &mut self,
+        target: &Target,
+        ids: Vec<RecordId>,
+        states: Vec<Option<RemoteState>>,
+    ) -> Result<BTreeMap<RecordId, RemoteState>> {
+        let mut understood = BTreeMap::new();
+        let mut seen = Vec::new();
+        for (id, state) in ids.into_iter().zip(states) {
+            match state {
+                Some(state) => drop(understood.insert(id, state)),
+                None => seen.push(id),
+            }
+        }
+        if !seen.is_empty() {
+            let mark = self.state(target).generation;
+            let changes = ChangeSet {
+                marks: vec![(target.clone(), seen, mark)],
+                ..ChangeSet::at(self.inner.now())
+            };
+            self.commit(changes).await?;
+        }
+        Ok(understood)
     }
 
     /// Applies states that were read by id. `accept_older` lets states count that look older than what is here:
@@ -179,10 +205,10 @@ impl Run<'_> {
             }
             let ids = std::mem::take(&mut unseen);
             let states = self.get(target, &ids).await?;
-            self.report.swept += states.iter().filter(|state| !state.is_live()).count() as u64;
+            let states = self.understood(target, ids, states).await?;
+            self.report.swept += states.values().filter(|state| !state.is_live()).count() as u64;
             let accept_older = self.state(target).pass.is_some() || !self.inner.capabilities.epoch;
-            self.apply_states(target, ids.into_iter().zip(states).collect(), accept_older)
-                .await?;
+            self.apply_states(target, states, accept_older).await?;
             if after.is_none() {
                 return Ok(());
             }

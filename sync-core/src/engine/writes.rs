@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Inner, SyncEngine, SyncEvent};
 use crate::{
     change_set::{ChangeSet, CommitOutcome},
+    conflict_record::Settlement,
     error::{ErrorKind, Result, SyncError},
     id::{IdText, OpId, RecordId, RecordKey},
     machine::{Intent, Transition, WriteContext, upgrade_state, write},
@@ -243,7 +244,7 @@ impl Inner {
         let mut changes = ChangeSet::at(now);
         for old in before {
             if let Some(after) = states.remove(&old.key) {
-                self.follow_deferred(&after, &mut changes).await?;
+                self.follow_deferred(&old, &after, &mut changes).await?;
                 Transition::new(old, after).add_to(&mut changes);
             }
         }
@@ -251,11 +252,22 @@ impl Inner {
         Ok((changes, written, kinds))
     }
 
-    /// Keeps the open conflict of a record in step with what the user writes meanwhile.
-    async fn follow_deferred(&self, after: &RecordState, changes: &mut ChangeSet) -> Result<()> {
-        let Some(op) = after.ops.first().filter(|op| op.state == OpState::Deferred) else {
-            return Ok(());
+    /// Keeps the open conflict of a record in step with what the user writes meanwhile. If nothing is left to
+    /// send, both sides agree, and the conflict is settled.
+    async fn follow_deferred(
+        &self,
+        before: &RecordState,
+        after: &RecordState,
+        changes: &mut ChangeSet,
+    ) -> Result<()> {
+        let deferred = |state: &RecordState| {
+            let head = state.ops.first();
+            head.filter(|op| op.state == OpState::Deferred).map(|op| op.stamp)
         };
+        if deferred(before).is_none() {
+            return Ok(());
+        }
+        let left = deferred(after);
         let query = ConflictQuery {
             key: Some(after.key.clone()),
             open: Some(true),
@@ -263,7 +275,13 @@ impl Inner {
         };
         for mut conflict in self.store.load_conflicts(&query).await? {
             conflict.local = after.view.clone();
-            conflict.local_stamp = op.stamp;
+            match left {
+                Some(stamp) => conflict.local_stamp = stamp,
+                None => {
+                    conflict.settlement = Some(Settlement::TookRemote);
+                    conflict.settled_at = Some(changes.now);
+                }
+            }
             changes.conflicts.push(conflict);
         }
         Ok(())

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Surroundings, Transition, merge::fold_followers, merge::is_effect_of, rebase, resolve_conflict};
+use super::{Surroundings, Transition, merge::fold_followers, merge::is_effect_of, merge::is_proven_effect_of, rebase, resolve_conflict};
 use crate::{
-    delta::{RemoteState, Tombstone},
+    delta::{RemoteState, RemoteVersion, Tombstone},
     error::{ErrorKind, Result, SyncError},
     id::OpId,
     operation::{OpFailure, OpKind, OpState, ParkReason, PushOutcome, state_after},
@@ -28,19 +28,29 @@ pub(crate) enum Acknowledged {
     Unknown,
 }
 
+/// The attempt that an answer is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Attempt {
+    /// The mark the record gets.
+    pub(crate) mark: u64,
+    /// How long to wait before the next attempt, if there is one.
+    pub(crate) pause: Duration,
+    /// Whether an earlier attempt may have taken effect, whatever became of this one.
+    pub(crate) doubted: bool,
+}
+
 /// The record after the remote answered the operation at the head of its queue.
 ///
-/// `pause` is how long to wait before the next attempt, if there is one. `current` is the record's state read
-/// back from the remote, if that was asked for.
+/// `current` is the record's state read back from the remote, if that was asked for.
 pub(crate) fn acknowledge(
     state: &RecordState,
     op_id: OpId,
     outcome: &PushOutcome,
     current: Option<&RemoteState>,
-    mark: u64,
-    pause: Duration,
+    attempt: Attempt,
     around: &Surroundings<'_>,
 ) -> Result<Acknowledged> {
+    let Attempt { mark, pause, doubted } = attempt;
     let Some(head) = state.ops.first().filter(|op| op.op_id == op_id) else {
         return Ok(Acknowledged::Unknown);
     };
@@ -54,13 +64,13 @@ pub(crate) fn acknowledge(
             let after = state_after(head, version.clone(), record.clone(), *server_time);
             done(state, after, mark).map(Acknowledged::Done)
         }
-        PushOutcome::Duplicate {
-            version: Some(version),
-        } if !base_moved => {
-            done(state, state_after(head, version.clone(), None, None), mark).map(Acknowledged::Done)
-        }
-        PushOutcome::Applied { .. } | PushOutcome::Duplicate { .. } => match current {
-            Some(current) => took_effect_earlier(state, current, mark, around),
+        // What the remote made of it then may differ from what was sent.
+        PushOutcome::Duplicate { version } => match current {
+            Some(current) => took_effect_earlier(state, version.as_ref(), current, mark, around),
+            None => Ok(Acknowledged::NeedsReadBack),
+        },
+        PushOutcome::Applied { version, .. } => match current {
+            Some(current) => took_effect_earlier(state, Some(version), current, mark, around),
             None => Ok(Acknowledged::NeedsReadBack),
         },
         PushOutcome::Missing if head.kind == OpKind::Delete => {
@@ -76,9 +86,10 @@ pub(crate) fn acknowledge(
         }
         PushOutcome::Retry { after, reason } => {
             let pause = after.map_or(pause, |after| after.max(pause));
+            let next = if doubted { OpState::InDoubt } else { OpState::Queued };
             Ok(Acknowledged::Again(again(
                 state,
-                OpState::Queued,
+                next,
                 pause,
                 reason,
                 around,
@@ -107,21 +118,23 @@ fn done(state: &RecordState, base: RemoteState, mark: u64) -> Result<Transition>
     Ok(Transition::new(state.clone(), after))
 }
 
-/// The head took effect at some time before `current` was read.
+/// The head took effect at some time before `current` was read, and made the record `version`, if that is known.
 fn took_effect_earlier(
     state: &RecordState,
+    version: Option<&RemoteVersion>,
     current: &RemoteState,
     mark: u64,
     around: &Surroundings<'_>,
 ) -> Result<Acknowledged> {
     let head = &state.ops[0];
-    if state.ops.len() == 1 || is_effect_of(head, current, around) {
+    let unchanged = version.is_some() && version == current.version();
+    if state.ops.len() == 1 || unchanged || is_effect_of(head, current, around) {
         return done(state, current.clone(), mark).map(Acknowledged::Done);
     }
     // Someone changed the record after our write took effect, and the user wrote on: those two are concurrent.
     let mut later = state.clone();
     let head = later.ops.remove(0);
-    let ours = crate::RemoteVersion::opaque(head.op_id.to_string());
+    let ours = RemoteVersion::opaque(head.op_id.to_string());
     later.ops[0].base = Some(state_after(&head, ours, None, None));
     let mut transition = resolve_conflict(&later, current, mark, around)?;
     transition.before = state.clone();
@@ -135,8 +148,7 @@ fn conflict(
     around: &Surroundings<'_>,
 ) -> Result<Acknowledged> {
     let head = &state.ops[0];
-    let proven = around.remote_keeps_stamps && current.stamp() == Some(head.stamp);
-    if proven || (head.attempts > 1 && is_effect_of(head, current, around)) {
+    if is_proven_effect_of(head, current, around) || (head.attempts > 1 && is_effect_of(head, current, around)) {
         // An earlier attempt whose answer was lost had made this state.
         return done(state, current.clone(), mark).map(Acknowledged::Done);
     }

@@ -50,7 +50,8 @@ pub(crate) fn news(
         return Ok(Some(Transition::new(state.clone(), after)));
     };
     match head.state {
-        OpState::InDoubt if is_effect_of(head, remote, around) => {
+        // One that was set aside may have been sent before; the remote's own words prove it.
+        _ if took_effect(head, remote, around) => {
             after.ops.remove(0);
             after.base = remote.clone();
             rebase(&mut after)?;
@@ -63,6 +64,17 @@ pub(crate) fn news(
         }
         _ => resolve_conflict(state, remote, context.mark, around).map(Some),
     }
+}
+
+/// Whether the news are the effect of an operation that was sent at some time.
+fn took_effect(op: &PendingOp, remote: &RemoteState, around: &Surroundings<'_>) -> bool {
+    let doubted = op.state == OpState::InDoubt && is_effect_of(op, remote, around);
+    doubted || is_proven_effect_of(op, remote, around)
+}
+
+/// Whether a remote state tells that `op` made it, and not only one like it.
+pub(super) fn is_proven_effect_of(op: &PendingOp, remote: &RemoteState, around: &Surroundings<'_>) -> bool {
+    around.remote_keeps_stamps && remote.stamp() == Some(op.stamp)
 }
 
 /// Whether a remote state is what `op` made of the record.

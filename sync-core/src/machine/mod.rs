@@ -28,7 +28,7 @@ use crate::{
     time::Timestamp,
 };
 
-pub(crate) use acknowledge::{Acknowledged, acknowledge};
+pub(crate) use acknowledge::{Acknowledged, Attempt, acknowledge};
 use merge::resolve_conflict;
 pub(crate) use merge::{MergeContext, is_effect_of, news, settle_deferred};
 pub(crate) use upgrade::{fit_payload, upgrade_payload, upgrade_state};

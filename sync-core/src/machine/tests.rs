@@ -141,8 +141,10 @@ impl Bench {
             op_id,
             outcome,
             current,
-            0,
-            Duration::from_secs(1),
+            Attempt {
+                pause: Duration::from_secs(1),
+                ..Attempt::default()
+            },
             &self.around(),
         )
         .unwrap()

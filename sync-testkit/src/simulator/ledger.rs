@@ -1,0 +1,115 @@
+//! What the simulation knows beside the parts under test: who wrote what, and what the remote told.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    time::Duration,
+};
+
+use sync_core::{OpId, Payload, RecordKey, RemoteState, Stamp};
+
+use super::{
+    coverage::Coverage,
+    log::{EventLog, fingerprint},
+};
+
+/// So many violations are kept; one is enough to fail.
+const MOST_VIOLATIONS: usize = 5;
+
+/// A write of a user that was committed.
+#[derive(Clone, Debug)]
+pub(crate) struct Committed {
+    pub(crate) device: usize,
+    /// The operation that carries it.
+    pub(crate) seq: u64,
+    pub(crate) stamp: Stamp,
+    /// The record from then on; `None` = deleted.
+    pub(crate) record: Option<Payload>,
+}
+
+/// The observer's book.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) log: EventLog,
+    pub(crate) coverage: Coverage,
+    violations: Vec<String>,
+    /// What the remote held at each version that it told of.
+    told: HashMap<u64, Option<Payload>>,
+    /// The committed writes of users.
+    pub(crate) history: BTreeMap<RecordKey, Vec<Committed>>,
+    /// Texts that users' commits wrote, by device.
+    texts: HashSet<u64>,
+    /// Records whose outcome does not follow from the users' writes alone.
+    pub(crate) inexact: BTreeSet<RecordKey>,
+    /// As `inexact`, of every record.
+    pub(crate) all_inexact: bool,
+    /// Operations that took effect since the last restored backup.
+    pub(crate) took_effect: HashSet<OpId>,
+    /// Operations that took effect at any time.
+    pub(crate) ever_took_effect: HashSet<OpId>,
+    /// How often a backup was restored.
+    pub(crate) restores: u64,
+    /// Devices whose app gives operations up at the moment.
+    pub(crate) discarding: BTreeSet<usize>,
+    /// Whether a schema version changed, so that payloads differ from what the remote told.
+    pub(crate) upgraded: bool,
+    /// How many commits changed records, and how many requests changed the remote.
+    pub(crate) activity: u64,
+    /// Scopes that were revoked at some time, by name.
+    pub(crate) revoked: BTreeSet<String>,
+}
+
+impl Ledger {
+    pub(crate) fn new(keep_lines: bool) -> Self {
+        Self {
+            log: EventLog::new(keep_lines),
+            coverage: Coverage::default(),
+            violations: Vec::new(),
+            told: HashMap::new(),
+            history: BTreeMap::new(),
+            texts: HashSet::new(),
+            inexact: BTreeSet::new(),
+            all_inexact: false,
+            took_effect: HashSet::new(),
+            ever_took_effect: HashSet::new(),
+            restores: 0,
+            discarding: BTreeSet::new(),
+            upgraded: false,
+            activity: 0,
+            revoked: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn violation(&mut self, now: Duration, what: String) {
+        self.log.event(now, format_args!("VIOLATION: {what}"));
+        if self.violations.len() < MOST_VIOLATIONS {
+            self.violations.push(what);
+        }
+    }
+
+    pub(crate) fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    /// The remote told this state of a record, or is known to have it.
+    pub(crate) fn tell(&mut self, key: &RecordKey, state: &RemoteState) {
+        if let Some(version) = state.version() {
+            let name = fingerprint(&(key, version.token()));
+            self.told.insert(name, state.payload().cloned());
+        }
+    }
+
+    /// What the remote held at the version of this state; `None` if it never told of it.
+    pub(crate) fn told(&self, key: &RecordKey, state: &RemoteState) -> Option<&Option<Payload>> {
+        let version = state.version()?;
+        self.told.get(&fingerprint(&(key, version.token())))
+    }
+
+    pub(crate) fn wrote(&mut self, device: usize, key: &RecordKey, text: &str) {
+        self.texts.insert(fingerprint(&(device, key, text)));
+    }
+
+    /// Whether a user's commit on the device wrote this text.
+    pub(crate) fn has_written(&self, device: usize, key: &RecordKey, text: &str) -> bool {
+        self.texts.contains(&fingerprint(&(device, key, text)))
+    }
+}
