@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use jsonschema::{Draft, Validator};
 use serde_json::{Value, json};
@@ -53,6 +54,9 @@ struct Operation {
     answers: BTreeMap<u16, Option<String>>,
 }
 
+/// A contract, nothing if there is no file, or what is wrong with the file.
+type Loaded = Result<Option<Arc<Contract>>, String>;
+
 /// The OpenAPI file of a version.
 #[derive(Debug)]
 pub struct Contract {
@@ -72,29 +76,35 @@ pub fn specs_directory() -> PathBuf {
 }
 
 impl Contract {
-    /// Reads the file of a version; nothing if it is missing outside of CI.
+    /// The contract of a version, read once in a process; nothing if the file is missing outside of CI.
     ///
     /// # Errors
     ///
     /// If the file is missing and `CI` is `true`, or if it cannot be understood.
-    pub fn load(profile: Profile) -> Result<Option<Self>, String> {
-        let file = match profile {
-            Profile::V1_8_1 => "slice-1.8.1-server.json",
-            Profile::V1_9_6 => "slice-1.9.3-server.json",
+    pub fn of(profile: Profile) -> Result<Option<Arc<Self>>, String> {
+        static OLD: OnceLock<Loaded> = OnceLock::new();
+        static NEW: OnceLock<Loaded> = OnceLock::new();
+        let (loaded, file) = match profile {
+            Profile::V1_8_1 => (&OLD, "slice-1.8.1-server.json"),
+            Profile::V1_9_6 => (&NEW, "slice-1.9.3-server.json"),
         };
-        let path = specs_directory().join(file);
-        match std::fs::read(&path) {
+        loaded.get_or_init(|| Self::load(file)).clone()
+    }
+
+    fn load(file: &str) -> Loaded {
+        match std::fs::read(specs_directory().join(file)) {
             Ok(bytes) => {
                 let spec = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-                Self::new(spec).map(Some)
+                Self::new(spec).map(|contract| Some(Arc::new(contract)))
             }
             Err(error) if std::env::var("CI").is_ok_and(|ci| ci == "true") => {
                 Err(format!("the OpenAPI file {file} is needed in CI: {error}"))
             }
             Err(_) => {
                 // Written past the capture of test output, so that the skip is seen.
+                let mut errors = std::io::stderr();
                 let _ = writeln!(
-                    std::io::stderr(),
+                    errors,
                     "SKIPPED: answers are not checked, the OpenAPI file {file} is missing"
                 );
                 Ok(None)

@@ -1,6 +1,6 @@
 //! Requests about one row.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::{ApiError, Result};
 use crate::exchange::{Body, Response};
@@ -11,6 +11,8 @@ use crate::quirk::Quirk;
 use crate::realtime::{Change, EventOrigin};
 use crate::row::{Incoming, Row};
 use crate::schema::{ColumnKind, is_key};
+use crate::staging::RowWrite;
+use crate::transaction::StagedAction;
 use crate::write::{Planned, plan_upsert};
 
 const KEY_RULE: &str = "Invalid `rowId` param: Parameter must contain at most 36 chars. Valid chars are a-z, A-Z, 0-9, \
@@ -122,7 +124,14 @@ impl Machine {
             .check_may_create(&self.table(place)?.permissions)?;
         let permissions = permissions.unwrap_or_else(|| context.principal.default_permissions());
         if let Some(transaction) = body.get("transactionId").and_then(Value::as_str) {
-            return self.stage_create(context, place, &id, &data, permissions, transaction);
+            let permissions = Some(permissions);
+            let write = RowWrite {
+                action: StagedAction::Create,
+                id: &id,
+                data,
+                permissions,
+            };
+            return self.stage_row(context, place, write, transaction);
         }
         let stamp = self.stamp(context.arrival);
         let row = self.insert(place, &id, &incoming, permissions, stamp)?;
@@ -150,7 +159,13 @@ impl Machine {
             context.principal.check_may_give(permissions)?;
         }
         if let Some(transaction) = body.get("transactionId").and_then(Value::as_str) {
-            return self.stage_update(context, place, id, &data, permissions, transaction);
+            let write = RowWrite {
+                action: StagedAction::Update,
+                id,
+                data,
+                permissions,
+            };
+            return self.stage_row(context, place, write, transaction);
         }
         let row = self
             .table(place)?
@@ -209,7 +224,14 @@ impl Machine {
             .or(inherited)
             .unwrap_or_else(|| context.principal.default_permissions());
         if let Some(transaction) = body.get("transactionId").and_then(Value::as_str) {
-            return self.stage_upsert(context, place, id, &data, permissions, transaction);
+            let permissions = Some(permissions);
+            let write = RowWrite {
+                action: StagedAction::Upsert,
+                id,
+                data,
+                permissions,
+            };
+            return self.stage_row(context, place, write, transaction);
         }
         let since = context
             .unchanged_since()
@@ -253,7 +275,14 @@ impl Machine {
         self.table(place)?;
         check_row_id(id)?;
         if let Some(transaction) = body.get("transactionId").and_then(Value::as_str) {
-            return self.stage_delete(context, place, id, transaction);
+            let (data, permissions) = (Map::new(), None);
+            let write = RowWrite {
+                action: StagedAction::Delete,
+                id,
+                data,
+                permissions,
+            };
+            return self.stage_row(context, place, write, transaction);
         }
         let row = self
             .table(place)?

@@ -8,87 +8,57 @@ use crate::machine::{Context, Machine, Place};
 use crate::quirk::Quirk;
 use crate::transaction::{Staged, StagedAction};
 
+/// A write to one row that a row route stages.
+#[derive(Debug)]
+pub(crate) struct RowWrite<'a> {
+    pub(crate) action: StagedAction,
+    pub(crate) id: &'a str,
+    pub(crate) data: Map<String, Value>,
+    pub(crate) permissions: Option<Vec<String>>,
+}
+
 impl Machine {
-    pub(crate) fn stage_create(
+    /// Stages a write and answers what Appwrite makes up for it.
+    pub(crate) fn stage_row(
         &mut self,
         context: &Context<'_>,
         place: &Place,
-        id: &str,
-        data: &Map<String, Value>,
-        permissions: Vec<String>,
+        write: RowWrite<'_>,
         transaction: &str,
     ) -> Result<Response> {
-        let shown = self.stage_row(
-            context,
-            place,
-            StagedAction::Create,
+        let RowWrite {
+            action,
             id,
-            data,
-            Some(permissions),
-            transaction,
-        )?;
-        Ok(Response::json(201, shown))
-    }
-
-    pub(crate) fn stage_update(
-        &mut self,
-        context: &Context<'_>,
-        place: &Place,
-        id: &str,
-        data: &Map<String, Value>,
-        permissions: Option<Vec<String>>,
-        transaction: &str,
-    ) -> Result<Response> {
-        let shown = self.stage_row(
-            context,
-            place,
-            StagedAction::Update,
-            id,
-            data,
+            data: mut row,
             permissions,
-            transaction,
-        )?;
-        Ok(Response::json(200, shown))
-    }
-
-    pub(crate) fn stage_upsert(
-        &mut self,
-        context: &Context<'_>,
-        place: &Place,
-        id: &str,
-        data: &Map<String, Value>,
-        permissions: Vec<String>,
-        transaction: &str,
-    ) -> Result<Response> {
-        let shown = self.stage_row(
-            context,
-            place,
-            StagedAction::Upsert,
-            id,
-            data,
-            Some(permissions),
-            transaction,
-        )?;
-        Ok(Response::json(201, shown))
-    }
-
-    pub(crate) fn stage_delete(
-        &mut self,
-        context: &Context<'_>,
-        place: &Place,
-        id: &str,
-        transaction: &str,
-    ) -> Result<Response> {
-        self.stage_row(
-            context,
-            place,
-            StagedAction::Delete,
-            id,
-            &Map::new(),
-            None,
-            transaction,
-        )?;
-        Ok(Response::empty(204))
+        } = write;
+        row.insert("$id".into(), json!(id));
+        if let Some(permissions) = &permissions {
+            row.insert("$permissions".into(), json!(permissions));
+        }
+        let staged_at = self.stamp(context.arrival);
+        let operation = Staged {
+            place: place.clone(),
+            action,
+            row_id: id.to_owned(),
+            data: Value::Object(row.clone()),
+            staged_at,
+        };
+        self.stage(context, transaction, vec![operation])?;
+        let status = match action {
+            StagedAction::Delete => return Ok(Response::empty(204)),
+            StagedAction::Update => 200,
+            _ => 201,
+        };
+        row.insert("$permissions".into(), json!(permissions.unwrap_or_default()));
+        row.insert("$databaseId".into(), json!(place.database));
+        row.insert("$tableId".into(), json!(place.table));
+        row.insert("$sequence".into(), json!(""));
+        if !self.has(Quirk::StagedAnswersAreMocks) {
+            row.insert("$createdAt".into(), json!(staged_at.to_wire()));
+            row.insert("$updatedAt".into(), json!(staged_at.to_wire()));
+        }
+        Ok(Response::json(status, Value::Object(row)))
     }
 
     pub(crate) fn stage_bulk_upsert(
@@ -108,42 +78,6 @@ impl Machine {
         };
         self.stage(context, transaction, vec![operation])?;
         Ok(Response::json(200, json!({"total": count, "rows": []})))
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn stage_row(
-        &mut self,
-        context: &Context<'_>,
-        place: &Place,
-        action: StagedAction,
-        id: &str,
-        data: &Map<String, Value>,
-        permissions: Option<Vec<String>>,
-        transaction: &str,
-    ) -> Result<Value> {
-        let mut full = data.clone();
-        full.insert("$id".into(), json!(id));
-        if let Some(permissions) = &permissions {
-            full.insert("$permissions".into(), json!(permissions));
-        }
-        let staged_at = self.stamp(context.arrival);
-        let operation = Staged {
-            place: place.clone(),
-            action,
-            row_id: id.to_owned(),
-            data: Value::Object(full.clone()),
-            staged_at,
-        };
-        self.stage(context, transaction, vec![operation])?;
-        full.insert("$permissions".into(), json!(permissions.unwrap_or_default()));
-        full.insert("$databaseId".into(), json!(place.database));
-        full.insert("$tableId".into(), json!(place.table));
-        full.insert("$sequence".into(), json!(""));
-        if !self.has(Quirk::StagedAnswersAreMocks) {
-            full.insert("$createdAt".into(), json!(staged_at.to_wire()));
-            full.insert("$updatedAt".into(), json!(staged_at.to_wire()));
-        }
-        Ok(Value::Object(full))
     }
 
     /// A row as a transaction would leave it.

@@ -35,7 +35,7 @@ pub(crate) struct Inner {
     pub(crate) faults: Faults,
     log: Vec<LoggedRequest>,
     #[cfg(feature = "contract")]
-    contract: Option<crate::contract::Contract>,
+    contract: Option<Arc<crate::contract::Contract>>,
     #[cfg(feature = "contract")]
     violations: Vec<String>,
 }
@@ -149,7 +149,7 @@ impl StandIn {
             faults: Faults::default(),
             log: Vec::new(),
             #[cfg(feature = "contract")]
-            contract: crate::contract::Contract::load(profile).map_err(io::Error::other)?,
+            contract: crate::contract::Contract::of(profile).map_err(io::Error::other)?,
             #[cfg(feature = "contract")]
             violations: Vec::new(),
         };

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use appwrite_stand_in::{Contract, Deviation, Profile};
+use appwrite_stand_in::{Body, Column, ColumnKind, Contract, Deviation, Profile, Quirk, StandIn, TableSpec};
 
+use serde_json::json;
+
+use crate::network::{create, send};
 use crate::replay::replay;
 
 #[test]
 fn every_replayed_answer_fits_the_openapi_file_and_each_known_deviation_shows() {
-    let Some(contract) = Contract::load(Profile::V1_9_6).expect("the OpenAPI file can be read") else {
+    let Some(contract) = Contract::of(Profile::V1_9_6).expect("the OpenAPI file can be read") else {
         return;
     };
     let mut shown = BTreeSet::new();
@@ -36,18 +39,46 @@ fn every_replayed_answer_fits_the_openapi_file_and_each_known_deviation_shows() 
 
 #[test]
 fn an_answer_that_breaks_the_openapi_file_is_found() {
-    let Some(contract) = Contract::load(Profile::V1_9_6).expect("the OpenAPI file can be read") else {
+    let Some(contract) = Contract::of(Profile::V1_9_6).expect("the OpenAPI file can be read") else {
         return;
     };
     let mut found = 0;
     replay(Profile::V1_9_6.quirks(), &mut |exchange, request, response| {
         if exchange.case == "get.ok" {
             let mut broken = response.clone();
-            if let appwrite_stand_in::Body::Json(body) = &mut broken.body {
-                body["$updatedAt"] = serde_json::json!(5);
+            if let Body::Json(body) = &mut broken.body {
+                body["$updatedAt"] = json!(5);
             }
             found += usize::from(contract.check(request, &broken).is_err());
         }
     });
     assert!(found > 0, "a number in the place of a date is no row");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_the_openapi_file_is_never_sent() {
+    // A sequence that is a number fits the file of 1.8.1 and not that of 1.9.
+    let quirks = Profile::V1_9_6.quirks().without(Quirk::SequenceIsText);
+    let server = StandIn::start_with(Profile::V1_9_6, quirks, 0).await.unwrap();
+    if !server.checks_contract() {
+        return;
+    }
+    let title = Column::required("title", ColumnKind::Text { size: 128 });
+    server.create_table("db1", &TableSpec::new("notes").column(title));
+    let key = server.create_key();
+
+    let broken = create(&server, &key, "a").await;
+    let fine = send(&server, &key, "GET", "/v1/ping", &json!(null)).await;
+
+    assert_eq!(
+        (broken.status(), &broken.json()["type"]),
+        (500, &json!("stand_in_contract"))
+    );
+    assert_eq!(fine.status(), 200);
+    assert_eq!(
+        server.contract_violations().len(),
+        1,
+        "{:?}",
+        server.contract_violations()
+    );
 }

@@ -29,13 +29,13 @@ async fn server() -> (StandIn, String) {
 
 /// What came back: the status line and headers, and the body as far as it came.
 #[derive(Debug)]
-struct Answer {
+pub(crate) struct Answer {
     head: String,
     body: String,
 }
 
 impl Answer {
-    fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.head
             .split(' ')
             .nth(1)
@@ -43,13 +43,13 @@ impl Answer {
             .unwrap_or(0)
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 }
 
 /// Sends a request over a connection of its own and reads until the end.
-async fn send(server: &StandIn, key: &str, method: &str, path: &str, body: &Value) -> Answer {
+pub(crate) async fn send(server: &StandIn, key: &str, method: &str, path: &str, body: &Value) -> Answer {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port())).await.unwrap();
     let body = body.to_string();
     let request = format!(
@@ -77,7 +77,7 @@ async fn send(server: &StandIn, key: &str, method: &str, path: &str, body: &Valu
     }
 }
 
-async fn create(server: &StandIn, key: &str, id: &str) -> Answer {
+pub(crate) async fn create(server: &StandIn, key: &str, id: &str) -> Answer {
     send(
         server,
         key,

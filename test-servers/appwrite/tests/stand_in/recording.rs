@@ -1,6 +1,7 @@
 //! The recordings of a real server, as data.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -33,8 +34,13 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// All exchanges in their order.
-pub(crate) fn exchanges() -> Vec<Exchange> {
+/// All exchanges in their order, read once.
+pub(crate) fn exchanges() -> &'static [Exchange] {
+    static READ: OnceLock<Vec<Exchange>> = OnceLock::new();
+    READ.get_or_init(read_exchanges)
+}
+
+fn read_exchanges() -> Vec<Exchange> {
     let parsed = lines("appwrite-1.9.6-rest.jsonl").into_iter().map(|line| {
         let headers = line["request"]["headers"].as_object().into_iter().flatten();
         Exchange {

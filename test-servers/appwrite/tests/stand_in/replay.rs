@@ -116,12 +116,12 @@ pub(crate) fn replay(quirks: Quirks, observe: Observer<'_>) -> Report {
         key,
         sessions: Default::default(),
         token: String::new(),
-        told_later: stamps_told_later(&all),
+        told_later: stamps_told_later(all),
         waiting: None,
         observe,
     };
-    for exchange in &all {
-        replay.before(exchange, &all);
+    for exchange in all {
+        replay.before(exchange, all);
         replay.exchange(exchange);
         replay.after(exchange);
     }
