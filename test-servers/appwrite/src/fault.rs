@@ -198,18 +198,20 @@ impl Faults {
         }
     }
 
-    /// The fault of this request, if it meets one; it is used up.
+    /// The fault of this request, if it meets one; it is used up. Rules that still let requests pass count it.
     pub(crate) fn take(&mut self, request: &Request) -> Option<Fault> {
-        let rule = self
+        for rule in self
             .rules
             .iter_mut()
-            .find(|rule| rule.times > 0 && rule.when.meets(request))?;
-        if rule.skip > 0 {
+            .filter(|rule| rule.times > 0 && rule.when.meets(request))
+        {
+            if rule.skip == 0 {
+                rule.times -= 1;
+                return Some(rule.fault.clone());
+            }
             rule.skip -= 1;
-            return None;
         }
-        rule.times -= 1;
-        Some(rule.fault.clone())
+        None
     }
 
     /// The hold of this request, if it meets one.
@@ -223,7 +225,8 @@ impl Faults {
         if self.skews.is_empty() {
             return 0;
         }
+        let skew = self.skews[self.dealt % self.skews.len()];
         self.dealt += 1;
-        self.skews[self.dealt % self.skews.len()]
+        skew
     }
 }

@@ -5,6 +5,27 @@
 //! by [`Fault`]s and keeps a log of requests. Where a real Appwrite differs from what one would expect, there
 //! is a named [`Quirk`] that cites the recorded exchange which shows it.
 //!
+//! ```
+//! use appwrite_stand_in::{Column, ColumnKind, Profile, StandIn, TableSpec};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! let server = StandIn::start(Profile::V1_9_6).await?;
+//! let title = Column::required("title", ColumnKind::Text { size: 128 });
+//! server.create_table("db1", &TableSpec::new("notes").column(title));
+//!
+//! // A client is configured with these:
+//! let (endpoint, project, key) = (server.endpoint(), server.project(), server.create_key());
+//! assert!(endpoint.starts_with("http://127.0.0.1:") && project == "proj1" && !key.is_empty());
+//!
+//! // Another client writes meanwhile, past the network.
+//! let body = serde_json::json!({"rowId": "a", "data": {"title": "Milk"}});
+//! assert_eq!(server.as_key("POST", "/v1/tablesdb/db1/tables/notes/rows", &body).status, 201);
+//! assert_eq!(server.row("db1", "notes", "a").map(|row| row["title"].clone()), Some("Milk".into()));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What it is held to
 //!
 //! `recordings/` holds 394 exchanges and 50 realtime frames recorded from a self-hosted Appwrite 1.9.6 on

@@ -94,12 +94,6 @@ impl Shared {
             }
         })
     }
-
-    #[cfg(not(feature = "contract"))]
-    #[allow(clippy::unused_self)]
-    pub(crate) fn check_contract(&self, _request: &Request, response: Response) -> Response {
-        response
-    }
 }
 
 /// A running stand-in. It ends when this is dropped.

@@ -99,9 +99,9 @@ impl Ids {
                     differ()
                 }
             }
+            _ if recorded == ours => Ok(()),
             (Value::String(text), Value::String(other)) if self.translate(text) == *other => Ok(()),
             (Value::Number(left), Value::Number(right)) if left.as_f64() == right.as_f64() => Ok(()),
-            _ if recorded == ours => Ok(()),
             _ => differ(),
         }
     }
