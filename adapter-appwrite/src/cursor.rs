@@ -17,7 +17,7 @@ use crate::row::Sequence;
 const FORM: u8 = 1;
 
 /// `Date` headers are cut to the second.
-const DATE_RESOLUTION_MILLIS: i64 = 1_000;
+pub(crate) const DATE_RESOLUTION_MILLIS: i64 = 1_000;
 
 /// How far a pull has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use sync_core::{
 
 use crate::{
     client::{Listed, Signed},
-    cursor::{Cursor, Pass, Position},
+    cursor::{Cursor, DATE_RESOLUTION_MILLIS, Pass, Position},
     query::Query,
     read::{Found, may_go_on},
     remote::AppwriteRemoteStore,
@@ -66,10 +66,11 @@ impl AppwriteRemoteStore {
         }
         // If the server's clock was taken for slower than it is, what was written until now belongs to this pass.
         // Once: a busy table must not keep the pass going.
-        let ended_early = asked_from.is_none() && !pass.extended && date > pass.until;
+        let ended_early =
+            asked_from.is_none() && !pass.extended && pass.until < date + DATE_RESOLUTION_MILLIS - 1;
         if ended_early {
             pass.extended = true;
-            pass.until = self.latest_millis().await?.max(date + 1_000);
+            pass.until = self.latest_millis().await?.max(date + 2 * DATE_RESOLUTION_MILLIS);
         }
         let has_more = full || ended_early;
         let other_user = was_user.as_ref().is_some_and(|was| *was != user);
@@ -93,8 +94,10 @@ impl AppwriteRemoteStore {
         })
     }
 
+    /// The end of a pass that begins now. A second is added, since the `Date` of the answer, which tells whether
+    /// the end was late enough, is cut to the second.
     async fn latest_millis(&self) -> Result<i64> {
-        Ok(self.client().latest_server_time().await?.as_millis() + 1)
+        Ok(self.client().latest_server_time().await?.as_millis() + DATE_RESOLUTION_MILLIS)
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use http::Method;
 use serde_json::{Value, json};
-use sync_core::{ErrorKind, OpKind, PushOutcome, Result, SyncError};
+use sync_core::{ErrorKind, JsonObject, PushOutcome, Result, SyncError};
 
 use crate::{
     client::{Call, Signed},
@@ -147,16 +147,12 @@ impl AppwriteRemoteStore {
                         refusals += 1;
                     }
                     if refusals > 1 && atomic {
-                        return Ok(blame(placed, &steps, &error));
+                        return Ok(blame(&steps, &error));
                     }
                     before = now;
                 }
                 Committed::No(error) if is_refusal(&error) => {
-                    return Ok(if atomic {
-                        blame(placed, &steps, &error)
-                    } else {
-                        settled()
-                    });
+                    return Ok(if atomic { blame(&steps, &error) } else { settled() });
                 }
                 // The commit did not arrive, or came too late: nothing was applied.
                 Committed::No(error) if error.outcome_unknown() || error.kind() == ErrorKind::NotFound => {
@@ -363,26 +359,28 @@ async fn give_up(
     Err(error)
 }
 
-/// The server refused the batch as a whole and named at most a column: the first operation that sends it is told,
-/// or the first of all.
-fn blame(placed: &[Placed<'_>], steps: &[Step], error: &SyncError) -> Vec<Option<PushOutcome>> {
-    let sends = |step: &Step, column: Option<&str>| match step {
-        Step::Settled(_) => false,
-        Step::Create(columns) | Step::Patch { columns, .. } => {
-            column.is_none_or(|column| columns.contains_key(column))
-        }
+/// The server refused the batch as a whole and named at most a column, so which operation is at fault is a guess:
+/// where the column is missing, one that sends nothing for it; else the one with the longest value. Whichever is
+/// told, the batch waits as a whole for the user.
+fn blame(steps: &[Step], error: &SyncError) -> Vec<Option<PushOutcome>> {
+    let is_missing = error.message().contains("issing required");
+    let length = |columns: &JsonObject| {
+        let value = error.field().and_then(|column| columns.get(column));
+        let length = value
+            .filter(|value| !value.is_null())
+            .map_or(0, |value| value.to_string().len());
+        if is_missing { usize::MAX - length } else { length }
     };
     let at_fault = steps
         .iter()
-        .position(|step| sends(step, error.field()))
-        .or_else(|| {
-            // A required column that a create lacks.
-            let kinds = placed.iter().zip(steps);
-            kinds
-                .into_iter()
-                .position(|(one, step)| one.op.kind == OpKind::Create && sends(step, None))
+        .enumerate()
+        .rev()
+        .filter_map(|(index, step)| match step {
+            Step::Settled(_) => None,
+            Step::Create(columns) | Step::Patch { columns, .. } => Some((length(columns), index)),
         })
-        .or_else(|| steps.iter().position(|step| sends(step, None)));
+        .max_by_key(|(length, _)| *length)
+        .map(|(_, index)| index);
     steps
         .iter()
         .enumerate()

@@ -38,6 +38,7 @@ struct Appwrite {
     adjust: fn(Table) -> Table,
     /// The servers of the cases so far: each case has its own.
     world: Mutex<Option<Arc<World>>>,
+    key: Mutex<Option<String>>,
 }
 
 impl Appwrite {
@@ -48,6 +49,7 @@ impl Appwrite {
             profile: Profile::V1_9_6,
             adjust: |table| table,
             world: Mutex::default(),
+            key: Mutex::default(),
         }
     }
 
@@ -71,7 +73,11 @@ impl Appwrite {
     fn connect(&self, world: &World) -> AppwriteRemoteStore {
         let credential = match self.sign_in {
             As::User => world.session("alice"),
-            As::Key => Credential::api_key(world.server.create_key()),
+            As::Key => {
+                let key = world.server.create_key();
+                *self.key.lock().unwrap() = Some(key.clone());
+                Credential::api_key(key)
+            }
         };
         let mut config = world.bare(credential, &TestEffects::tokio(5));
         for collection in ["todos", "notes"] {
@@ -126,12 +132,26 @@ impl RemoteFixture for Appwrite {
 
     async fn expire_sign_in(&self, _: &dyn RemoteStore) -> bool {
         match self.sign_in {
-            As::User => {
-                self.world().server.end_sessions("alice");
-                true
+            As::User => self.world().server.end_sessions("alice"),
+            As::Key => {
+                let key = self.key.lock().unwrap().clone().unwrap();
+                self.world().server.end_key(&key);
             }
-            As::Key => false,
         }
+        true
+    }
+
+    async fn plant_malformed_row(&self, _: &dyn RemoteStore, target: &Target) -> bool {
+        let world = self.world();
+        let table = self.table_of(target);
+        let owner = target.scope.value("user");
+        let rows = format!("/v1/tablesdb/{DATABASE}/tables/{table}/rows");
+        let row = json!({"rowId": "damaged", "data": {"owner": owner}});
+        assert_eq!(world.server.as_key("POST", &rows, &row).status, 201);
+        world
+            .server
+            .damage_row(DATABASE, &table, "damaged", &json!({"deleted": "perhaps"}));
+        true
     }
 
     async fn begin_late_write(

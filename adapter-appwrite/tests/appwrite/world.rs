@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sync_core::{
     CachePolicy, CollectionName, EngineOptions, OpQuery, PendingOp, RecordId, RecordKey, RemoteStore, Result,
     SimpleSyncOrchestrator, SyncEngine, SyncRecord, SyncReport, SyncScope, Target,
+    resolve::{ConflictResolver, LastWriteWins},
 };
 use sync_http::{Credentials, FixedToken, ReqwestTransport};
 use sync_testkit::effects::TestEffects;
@@ -63,6 +64,8 @@ impl World {
 
     pub(crate) async fn start_as(profile: Profile) -> Self {
         let server = StandIn::start(profile).await.unwrap();
+        // The real server does no two writes of a row within a millisecond; this one would.
+        server.tick_on_write(true);
         for table in ["todos", "notes"] {
             server.create_table(DATABASE, &columns(table));
         }
@@ -191,16 +194,17 @@ pub(crate) struct Device {
 
 impl Device {
     pub(crate) async fn open(effects: TestEffects, remote: Arc<dyn RemoteStore>) -> Self {
-        Self::reopen(effects, remote, Arc::new(MemoryLocalStore::new())).await
+        Self::reopen(effects, remote, Arc::new(MemoryLocalStore::new()), LastWriteWins).await
     }
 
     pub(crate) async fn reopen(
         effects: TestEffects,
         remote: Arc<dyn RemoteStore>,
         store: Arc<MemoryLocalStore>,
+        resolver: impl ConflictResolver,
     ) -> Self {
         let engine = SyncEngine::builder(store, Arc::clone(&remote))
-            .register::<Todo>()
+            .register_with::<Todo>(resolver)
             .options(EngineOptions::default().with_retry(Duration::from_millis(1), Duration::from_millis(1)))
             .effects(effects.effects())
             .build()
