@@ -3,7 +3,9 @@
 #
 #   scripts/mutants.sh            all of mutants/*.list; hours on a slow machine
 #   scripts/mutants.sh --check    only that every mutant still fits the sources
-#   scripts/mutants.sh --only N   the mutants whose number or name matches the pattern N
+#   scripts/mutants.sh --only N   the mutants whose number is N or whose name contains it
+#   scripts/mutants.sh --from N   the mutants from number N on
+#   scripts/mutants.sh --quick    with the tests of sync-core alone
 #
 # The copy is that of the last commit, in a temporary folder; MUTANTS_FOLDER names another, which is kept, and makes the
 # next run quicker. A mutant is caught if a test fails, or if the tests do not end; one that does not compile is a fault
@@ -14,10 +16,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly LIMIT=95
 readonly TIMEOUT=${MUTANTS_TIMEOUT:-240}
 
-only='' check=false
+only='' check=false from=1 quick=false
 while (($#)); do
   case $1 in
     --check) check=true ;;
+    --quick) quick=true ;;
+    --from) from=${2:?a number is needed}; shift ;;
     --only) only=${2:?a pattern is needed}; shift ;;
     -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 0 ;;
     *) echo "mutants: unknown option $1 (see --help)" >&2; exit 2 ;;
@@ -83,21 +87,30 @@ folder=${MUTANTS_FOLDER:-$(mktemp -d)}
 [[ -n ${MUTANTS_FOLDER:-} ]] || trap 'rm -rf "$folder"' EXIT
 mkdir -p "$folder/tree"
 commit=$(git rev-parse HEAD)
-git archive "$commit" | tar -x -C "$folder/tree"
+# The time of extraction, so that what a run before left is built anew.
+git archive "$commit" | tar -xm -C "$folder/tree"
 export CARGO_TARGET_DIR=$folder/target CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0 CARGO_TERM_COLOR=never
 
-# The suites that are to notice, quickest first. The tests of messages of the compiler have nothing to say here.
+# suite ARGUMENTS...: builds and runs tests. Status 3: they do not compile.
+suite() {
+  cargo test -q "$@" --no-run || return 3
+  # The tests of the compiler's messages have nothing to say here.
+  timeout "$TIMEOUT" cargo test -q "$@" -- --skip derive_ui || return 1
+}
+
+# The suites that are to notice, quickest first.
 suites() {
   cd "$folder/tree"
-  timeout "$TIMEOUT" cargo test -q -p sync-core --lib --test core -- --skip derive_ui &&
-    timeout "$TIMEOUT" cargo test -q -p sync-testkit --lib --tests
+  suite -p sync-core --lib || return
+  suite -p sync-core --test core || return
+  $quick || suite -p sync-testkit --lib --tests
 }
 
 echo "the sources as they are must pass"
 (suites) >"$folder/log" 2>&1 || { tail -40 "$folder/log"; exit 1; }
 
 caught=0 survived=() broken=()
-for ((number = 1; number <= count; number++)); do
+for ((number = from; number <= count; number++)); do
   IFS=$'\t' read -r file name < <(mutant "$folder/tree" "$number")
   if [[ -z $only || $number == "$only" || $name == *"$only"* ]]; then
     status=0
@@ -105,7 +118,7 @@ for ((number = 1; number <= count; number++)); do
     if ((status == 0)); then
       survived+=("$number $name")
       verdict=SURVIVED
-    elif grep -q '^error\(\[E[0-9]*\]\)\?: ' "$folder/log" && ! grep -q '^error: test failed' "$folder/log"; then
+    elif ((status == 3)); then
       broken+=("$number $name")
       verdict='DOES NOT COMPILE'
     else

@@ -100,7 +100,8 @@ impl Shared {
     }
 }
 
-/// A disk for SQLite files, gone with its last handle. SQLite finds it through [`Disk::url`].
+/// A disk for SQLite files, gone with its last handle. SQLite finds it through [`Disk::path`] and
+/// [`Disk::VFS`].
 ///
 /// It behaves as SQLite expects of a file system whose writes touch no byte beside them, and of nothing more: what
 /// was not synced may be lost in any part, and in any order.
@@ -146,9 +147,17 @@ impl Disk {
         self.0.0.state()
     }
 
+    /// The name of the file system that knows the disks.
+    pub const VFS: &str = vfs::NAME;
+
+    /// The path of the store on this disk.
+    pub fn path(&self) -> String {
+        format!("{}/store.db", self.0.0.name)
+    }
+
     /// The URL of the store on this disk.
     pub fn url(&self) -> String {
-        format!("sqlite:{}/store.db?mode=rwc&vfs={}", self.0.0.name, vfs::NAME)
+        format!("sqlite:{}?mode=rwc&vfs={}", self.path(), Self::VFS)
     }
 
     /// Remembers every event from now on.

@@ -1,12 +1,13 @@
 //! Runs the crash ring and prints what it found; fails if anything was lost, or if a store that is wrong on purpose
 //! was not caught.
 
-use std::{process::ExitCode, time::Instant};
+use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use clap::{Parser, Subcommand};
-use crash_ring::{Subject, errors, power};
+use crash_ring::{Subject, drops, errors, kills, power};
 use indicatif::{ProgressBar, ProgressStyle};
-use sync_core::Result;
+use store_sea_orm::SqliteDriver;
+use sync_core::{ErrorKind, Result, SyncError};
 
 /// Crashes of every kind on the real schema and statements of the SQLite store.
 #[derive(Debug, Parser)]
@@ -38,6 +39,31 @@ enum Ring {
         #[arg(long, default_value_t = 1)]
         every: u64,
     },
+    /// Futures that are dropped at each of their polls.
+    Drops,
+    /// Processes on a real file that are killed.
+    Kills {
+        /// How often.
+        #[arg(long, default_value_t = 500)]
+        rounds: usize,
+        /// The seed of the moments.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// A process that is to be killed; started by `kills`.
+    #[command(hide = true)]
+    Victim {
+        #[arg(long)]
+        store: PathBuf,
+        #[arg(long)]
+        remote: PathBuf,
+        #[arg(long)]
+        name: String,
+        #[arg(long)]
+        seed: u64,
+        #[arg(long)]
+        sqlx: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -51,7 +77,9 @@ fn main() -> ExitCode {
             seed: 1,
         })?;
         let errors = run_errors(1, threads)?;
-        Ok(power && errors)
+        let drops = run_drops(threads)?;
+        let kills = run_kills(500, 1)?;
+        Ok(power && errors && drops && kills)
     };
     let good = match arguments.ring {
         None => whole(),
@@ -66,6 +94,26 @@ fn main() -> ExitCode {
             seed,
         }),
         Some(Ring::Errors { every }) => run_errors(every, threads),
+        Some(Ring::Drops) => run_drops(threads),
+        Some(Ring::Kills { rounds, seed }) => run_kills(rounds, seed),
+        Some(Ring::Victim {
+            store,
+            remote,
+            name,
+            seed,
+            sqlx,
+        }) => kills::victim(&kills::Orders {
+            store,
+            remote,
+            name,
+            seed,
+            driver: if sqlx {
+                SqliteDriver::Sqlx
+            } else {
+                SqliteDriver::Direct
+            },
+        })
+        .map(|()| true),
     };
     match good {
         Ok(true) => ExitCode::SUCCESS,
@@ -117,7 +165,7 @@ fn run_power(extent: power::Extent) -> Result<bool> {
 
 fn run_errors(every: u64, threads: usize) -> Result<bool> {
     let mut all_good = true;
-    for subject in [Subject::Full, Subject::SplitStatements] {
+    for subject in [Subject::Full, Subject::FullThroughSqlx, Subject::SplitStatements] {
         let started = Instant::now();
         let bar = ProgressBar::new_spinner();
         let summary = errors::sweep(subject, every, threads, &|| bar.inc(1))?;
@@ -129,6 +177,50 @@ fn run_errors(every: u64, threads: usize) -> Result<bool> {
             "errors",
             started,
         );
+    }
+    Ok(all_good)
+}
+
+fn run_drops(threads: usize) -> Result<bool> {
+    let mut all_good = true;
+    for subject in [Subject::Full, Subject::FullThroughSqlx] {
+        let started = Instant::now();
+        let summary = drops::sweep(subject, 1, threads, &|| ())?;
+        print!("{summary}");
+        all_good &= tell(summary.violations.is_empty(), subject, "drops", started);
+    }
+    Ok(all_good)
+}
+
+fn run_kills(rounds: usize, seed: u64) -> Result<bool> {
+    let program =
+        std::env::current_exe().map_err(|error| SyncError::new(ErrorKind::Internal, error.to_string()))?;
+    let mut all_good = true;
+    for (processes, driver) in [
+        (1, SqliteDriver::Direct),
+        (2, SqliteDriver::Direct),
+        (1, SqliteDriver::Sqlx),
+        (2, SqliteDriver::Sqlx),
+    ] {
+        let bar = bar(rounds as u64);
+        let plan = kills::Plan {
+            program: &program,
+            rounds,
+            processes,
+            driver,
+            seed,
+        };
+        let started = Instant::now();
+        let summary = kills::run(&plan, &|| bar.inc(1))?;
+        bar.finish_and_clear();
+        let holds = if summary.violations.is_empty() {
+            "holds"
+        } else {
+            "DOES NOT HOLD"
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        println!("{summary}kills, {processes} processes, {driver:?}: {holds}; {seconds:.1} s\n");
+        all_good &= summary.violations.is_empty();
     }
     Ok(all_good)
 }

@@ -3,15 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use adapter_memory::{
-    Backup, MemoryRemoteStore,
+    Backup, MemoryRemoteStore, Rejection,
     faults::{Call, Fault},
 };
 use sea_orm::{ConnectOptions, DatabaseConnection};
 use serde::{Deserialize, Serialize};
-use store_sea_orm::{Durability, OpenOptions, SeaOrmLocalStore};
+use store_sea_orm::{Durability, OpenOptions, SeaOrmLocalStore, SqliteDriver};
 use sync_core::{
     CacheLimits, CachePolicy, CollectionName, EngineOptions, ErrorKind, LocalStore, OpId, Payload, RecordId,
     RecordKey, Result, SimpleSyncOrchestrator, SyncEngine, SyncError, SyncRecord, SyncScope, Target, Write,
+    resolve::{Conflict, ConflictResolver, LastWriteWins, Resolution},
 };
 use sync_testkit::{
     effects::TestEffects,
@@ -46,6 +47,8 @@ pub(crate) type Titles = BTreeMap<String, String>;
 pub enum Subject {
     /// The store as apps have it: `synchronous=FULL`.
     Full,
+    /// The same, through sqlx.
+    FullThroughSqlx,
     /// [`Durability::Normal`].
     Normal,
     /// Wrong on purpose: `synchronous=OFF`.
@@ -56,16 +59,22 @@ pub enum Subject {
 
 impl Subject {
     /// Every store.
-    pub const ALL: [Self; 4] = [Self::Full, Self::Normal, Self::Off, Self::SplitStatements];
+    pub const ALL: [Self; 5] = [
+        Self::Full,
+        Self::FullThroughSqlx,
+        Self::Normal,
+        Self::Off,
+        Self::SplitStatements,
+    ];
 
     /// Whether the store keeps what it promises, or should.
     pub fn is_sound(self) -> bool {
-        matches!(self, Self::Full | Self::Normal)
+        matches!(self, Self::Full | Self::FullThroughSqlx | Self::Normal)
     }
 
     /// Whether commits that were acknowledged survive the loss of power, or should.
     pub(crate) fn survives_power_loss(self) -> bool {
-        matches!(self, Self::Full | Self::SplitStatements)
+        matches!(self, Self::Full | Self::FullThroughSqlx | Self::SplitStatements)
     }
 }
 
@@ -86,6 +95,30 @@ pub(crate) fn todo(id: &str, title: &str) -> Todo {
         id: id.to_owned(),
         title: title.to_owned(),
         done: false,
+    }
+}
+
+/// A title that the server refuses.
+pub(crate) const POISON: &str = "poison";
+
+/// A title about whose conflicts the user is asked.
+pub(crate) const ASKS: &str = "ask me";
+
+/// The last write wins, unless the user wants to be asked.
+#[derive(Clone, Copy, Debug)]
+struct AsksSometimes;
+
+impl ConflictResolver for AsksSometimes {
+    fn name(&self) -> &str {
+        "asks_sometimes"
+    }
+
+    fn resolve(&self, conflict: &Conflict) -> Result<Resolution> {
+        let local = conflict.local.as_ref().map(Payload::decode::<Todo>).transpose()?;
+        if local.is_some_and(|todo| todo.title == ASKS) {
+            return Ok(Resolution::Defer);
+        }
+        LastWriteWins.resolve(conflict)
     }
 }
 
@@ -113,6 +146,10 @@ impl World {
             .clock(Arc::new(time.clock.clone()))
             .adjust(|can| can.epoch = false)
             .build();
+        remote.set_validator(|op| {
+            let poisoned = op.payload.as_ref()?.decode::<Todo>().ok()?.title == POISON;
+            poisoned.then(|| Rejection::new("poison", "the server refuses this title"))
+        });
         Self {
             time,
             remote,
@@ -181,18 +218,17 @@ pub(crate) struct OpenStore {
 
 impl OpenStore {
     pub(crate) async fn open(disk: &Disk, subject: Subject) -> Result<Self> {
-        let options = OpenOptions::url(disk.url())
+        let options = OpenOptions::file(disk.path())
+            .vfs(Disk::VFS)
             .readers(1)
             .busy_timeout(Duration::from_millis(20));
+        let open = async |options| SeaOrmLocalStore::open(options).await.map(Arc::new);
         let (store, connection): (Arc<dyn LocalStore>, _) = match subject {
-            Subject::Full => (Arc::new(SeaOrmLocalStore::open(options).await?), None),
-            Subject::Normal => {
-                let options = options.durability(Durability::Normal);
-                (Arc::new(SeaOrmLocalStore::open(options).await?), None)
-            }
+            Subject::Full => (open(options).await?, None),
+            Subject::FullThroughSqlx => (open(options.sqlite_driver(SqliteDriver::Sqlx)).await?, None),
+            Subject::Normal => (open(options.durability(Durability::Normal)).await?, None),
             Subject::SplitStatements => {
-                let store = Arc::new(SeaOrmLocalStore::open(options).await?);
-                let split = WrongStore::new(store, StoreMistake::CommitsRowsBeforeOperations);
+                let split = WrongStore::new(open(options).await?, StoreMistake::CommitsRowsBeforeOperations);
                 (Arc::new(split), None)
             }
             Subject::Off => {
@@ -234,7 +270,7 @@ pub(crate) fn internal(error: impl std::fmt::Display) -> SyncError {
 #[derive(Clone, Debug)]
 pub(crate) struct Device {
     pub(crate) disk: Disk,
-    subject: Subject,
+    pub(crate) subject: Subject,
     pub(crate) opened: OpenStore,
     recorder: Option<Recorder>,
     pub(crate) todos: SimpleSyncOrchestrator<Todo>,
@@ -267,7 +303,7 @@ impl Device {
         };
         let client = world.remote.another_client();
         let built = SyncEngine::builder(store, Arc::new(client.clone()))
-            .register::<Todo>()
+            .register_with::<Todo>(AsksSometimes)
             // Small pages: a pull takes several transactions.
             .options(EngineOptions::default().with_page_size(2).with_commit_rows(1))
             .effects(world.time.effects())

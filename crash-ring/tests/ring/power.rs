@@ -22,10 +22,12 @@ fn played(subject: Subject, every: usize) -> Summary {
 
 #[test]
 fn no_crash_and_no_loss_of_power_loses_an_acknowledged_commit_or_leaves_half_of_one() {
-    let summary = played(Subject::Full, 8);
-    assert_eq!(summary.violated(), 0, "{summary}");
-    assert!(summary.unpromised_losses.is_empty(), "{summary}");
-    assert!(summary.points() > 1_000 && summary.converged > 50, "{summary}");
+    for (subject, every) in [(Subject::Full, 10), (Subject::FullThroughSqlx, 25)] {
+        let summary = played(subject, every);
+        assert_eq!(summary.violated(), 0, "{summary}");
+        assert!(summary.unpromised_losses.is_empty(), "{summary}");
+        assert!(summary.points() > 300 && summary.converged > 50, "{summary}");
+    }
 }
 
 // The double that shows the sweep bites: see the last two as well.
