@@ -1,0 +1,42 @@
+-- What a Supabase project has before its own migrations.
+grant usage on schema public to anon, authenticated, service_role;
+alter default privileges in schema public grant all on tables to anon, authenticated, service_role;
+alter default privileges in schema public grant all on sequences to anon, authenticated, service_role;
+alter default privileges in schema public grant execute on functions to anon, authenticated, service_role;
+
+create schema auth;
+grant usage on schema auth to anon, authenticated, service_role;
+create table auth.users (id uuid primary key, email text unique);
+create function auth.jwt() returns jsonb language sql stable as
+$$ select coalesce(nullif(current_setting('request.jwt.claims', true), ''), '{}')::jsonb $$;
+create function auth.uid() returns uuid language sql stable as $$ select (auth.jwt() ->> 'sub')::uuid $$;
+create function auth.role() returns text language sql stable as $$ select auth.jwt() ->> 'role' $$;
+
+-- Realtime: what the database sends reaches the gateway as a notification.
+create schema realtime;
+grant usage on schema realtime to anon, authenticated, service_role;
+create table realtime.messages (topic text not null, extension text not null, inserted_at timestamp not null default now());
+alter table realtime.messages enable row level security;
+grant select, insert on realtime.messages to anon, authenticated, service_role;
+create function realtime.topic() returns text language sql stable as
+$$ select nullif(current_setting('realtime.topic', true), '') $$;
+create function realtime.send(payload jsonb, event text, topic text, private boolean default true) returns void
+language sql as $$
+  select pg_notify('stack_broadcast',
+    jsonb_build_object('payload', payload, 'event', event, 'topic', topic, 'private', private)::text)
+$$;
+
+-- In place of the publication: tables whose changes subscribers of postgres_changes hear.
+create function realtime.publish(relation regclass) returns void language plpgsql as $$
+begin
+  execute format('create trigger stack_published after insert or update or delete on %s
+    for each row execute function realtime.notify_change()', relation);
+end $$;
+create function realtime.notify_change() returns trigger language plpgsql security definer as $$
+begin
+  perform pg_notify('stack_change', jsonb_strip_nulls(jsonb_build_object(
+    'schema', tg_table_schema, 'table', tg_table_name, 'type', tg_op, 'commit_timestamp', now(),
+    'record', case when tg_op <> 'DELETE' then to_jsonb(new) end,
+    'old_record', case when tg_op <> 'INSERT' then to_jsonb(old) end))::text);
+  return null;
+end $$;
