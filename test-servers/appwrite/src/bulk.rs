@@ -5,15 +5,14 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use crate::error::{ApiError, Result};
-use crate::exchange::Response;
+use crate::exchange::{Body, Response};
 use crate::machine::{Context, Machine, Place};
-use crate::permission::parse_permissions;
 use crate::query::ListQuery;
 use crate::quirk::Quirk;
 use crate::realtime::{Change, EventOrigin};
 use crate::row::{Incoming, Row};
 use crate::schema::is_key;
-use crate::single::body_of;
+use crate::single::{RowChange, body_of};
 use crate::time::Timestamp;
 use crate::write::{plan_insert, plan_upsert};
 
@@ -155,7 +154,7 @@ impl Machine {
 
     /// A row that overwrote another one was not stored itself, and has no sequence.
     fn hide_unstored_sequences(&self, place: &Place, rows: &[Row], response: &mut Response) {
-        if let crate::exchange::Body::Json(body) = &mut response.body {
+        if let Body::Json(body) = &mut response.body {
             for (at, row) in rows.iter().enumerate() {
                 if self.table(place).is_ok_and(|table| table.row(&row.id).is_none()) {
                     body["rows"][at]["$sequence"] = json!("");
@@ -210,11 +209,9 @@ impl Machine {
         let body = body_of(self, context)?;
         self.table(place)?;
         self.check_bulk(context, place)?;
-        let permissions = parse_permissions(body.get("permissions"))?;
-        let data = Incoming::data_of(body.get("data")).unwrap_or_default();
-        if data.is_empty() && permissions.is_none() {
-            return Err(ApiError::missing_payload());
-        }
+        let RowChange {
+            data, permissions, ..
+        } = self.row_change(context, &body)?;
         let found = self.find_for_bulk(place, &body)?;
         let changed = self.update_many(context, place, &found, &data, permissions)?;
         self.publish_all(place, &changed, Change::Update);

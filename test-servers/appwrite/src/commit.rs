@@ -1,5 +1,7 @@
 //! The commit of a transaction: all staged operations, or none.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use crate::error::{ApiError, Result};
@@ -7,6 +9,7 @@ use crate::machine::{Context, Machine, Place};
 use crate::quirk::Quirk;
 use crate::realtime::{Change, EventOrigin};
 use crate::row::{Incoming, Row};
+use crate::schema::Database;
 use crate::time::Timestamp;
 use crate::transaction::{Staged, StagedAction};
 use crate::write::plan_upsert;
@@ -49,7 +52,7 @@ impl Machine {
         Ok(())
     }
 
-    fn restore(&mut self, mut before: std::collections::BTreeMap<String, crate::schema::Database>) {
+    fn restore(&mut self, mut before: BTreeMap<String, Database>) {
         for (id, database) in &self.databases {
             for (table_id, table) in &database.tables {
                 if let Some(old) = before

@@ -38,6 +38,7 @@ mod bulk;
 mod commit;
 #[cfg(feature = "contract")]
 mod contract;
+mod counter;
 mod effects;
 mod error;
 mod event;

@@ -11,7 +11,7 @@ use crate::exchange::{Request, Response};
 use crate::list::ListCache;
 use crate::permission::Principal;
 use crate::quirk::{Profile, Quirk, Quirks};
-use crate::rate::{RateLimiter, RateRule, limit_exceeded};
+use crate::rate::{RateLimiter, RateRule, RateState, limit_exceeded};
 use crate::realtime::Realtime;
 use crate::row::{Row, RowForm};
 use crate::schema::{Database, Table, TableRules};
@@ -287,7 +287,7 @@ impl Machine {
         Ok(response)
     }
 
-    fn count_call(&mut self, context: &Context<'_>, segments: &[&str]) -> Option<crate::rate::RateState> {
+    fn count_call(&mut self, context: &Context<'_>, segments: &[&str]) -> Option<RateState> {
         let mut rule = RateRule::of(&context.request.method, segments)?;
         if !self.has(Quirk::RateLimitSharedByTables) {
             rule.route = format!("{} {}", context.request.method, context.request.path);

@@ -3,14 +3,14 @@
 use serde_json::{Map, Value, json};
 
 use crate::error::{ApiError, Result};
-use crate::exchange::{Body, Response};
+use crate::exchange::Response;
 use crate::list::requested_columns;
 use crate::machine::{Context, Machine, Place};
 use crate::permission::{Action, parse_permissions};
 use crate::quirk::Quirk;
 use crate::realtime::{Change, EventOrigin};
 use crate::row::{Incoming, Row};
-use crate::schema::{ColumnKind, is_key};
+use crate::schema::is_key;
 use crate::staging::RowWrite;
 use crate::transaction::StagedAction;
 use crate::write::{Planned, plan_upsert};
@@ -37,6 +37,15 @@ fn check_row_id(id: &str) -> Result<()> {
     } else {
         Err(ApiError::argument(UID_RULE))
     }
+}
+
+/// What a request asks to change about a row.
+#[derive(Debug)]
+pub(crate) struct RowChange {
+    /// The data as it came.
+    pub(crate) data: Map<String, Value>,
+    pub(crate) incoming: Incoming,
+    pub(crate) permissions: Option<Vec<String>>,
 }
 
 impl Machine {
@@ -144,10 +153,8 @@ impl Machine {
         context.principal.is_key() && self.has(Quirk::KeysSetDates)
     }
 
-    pub(crate) fn update_row(&mut self, context: &Context<'_>, place: &Place, id: &str) -> Result<Response> {
-        let body = body_of(self, context)?;
-        self.table(place)?;
-        check_row_id(id)?;
+    /// The change that a body asks for; there must be data or permissions.
+    pub(crate) fn row_change(&self, context: &Context<'_>, body: &Value) -> Result<RowChange> {
         let permissions = parse_permissions(body.get("permissions"))?;
         let data = Incoming::data_of(body.get("data")).unwrap_or_default();
         if data.is_empty() && permissions.is_none() {
@@ -155,6 +162,22 @@ impl Machine {
         }
         let incoming = Incoming::parse(&data, self.may_set_dates(context))?;
         let permissions = permissions.or_else(|| incoming.permissions.clone());
+        Ok(RowChange {
+            data,
+            incoming,
+            permissions,
+        })
+    }
+
+    pub(crate) fn update_row(&mut self, context: &Context<'_>, place: &Place, id: &str) -> Result<Response> {
+        let body = body_of(self, context)?;
+        self.table(place)?;
+        check_row_id(id)?;
+        let RowChange {
+            data,
+            incoming,
+            permissions,
+        } = self.row_change(context, &body)?;
         if let Some(permissions) = &permissions {
             context.principal.check_may_give(permissions)?;
         }
@@ -199,15 +222,13 @@ impl Machine {
         let body = body_of(self, context)?;
         self.table(place)?;
         check_row_id(id)?;
-        let permissions = parse_permissions(body.get("permissions"))?;
-        let data = Incoming::data_of(body.get("data")).unwrap_or_default();
-        if data.is_empty() && permissions.is_none() {
-            return Err(ApiError::missing_payload());
-        }
-        let incoming = Incoming::parse(&data, self.may_set_dates(context))?;
+        let RowChange {
+            data,
+            incoming,
+            permissions: given,
+        } = self.row_change(context, &body)?;
         let existing = self.table(place)?.row(id).cloned();
         let inherited = existing.as_ref().map(|row| row.permissions.clone());
-        let given = permissions.or_else(|| incoming.permissions.clone());
         let checked = given.as_ref().or(inherited
             .as_ref()
             .filter(|_| self.has(Quirk::UpsertInheritsPermissions)));
@@ -299,116 +320,5 @@ impl Machine {
         self.table_mut(place)?.take(id);
         self.publish(place, &row, Change::Delete, EventOrigin::Single);
         Ok(Response::empty(204))
-    }
-
-    /// `PATCH .../rows/{id}/{column}/increment` and `decrement`.
-    pub(crate) fn step_column(
-        &mut self,
-        context: &Context<'_>,
-        place: &Place,
-        id: &str,
-        column: &str,
-        up: bool,
-    ) -> Result<Response> {
-        let body = body_of(self, context)?;
-        self.table(place)?;
-        let step = body.get("value").cloned().unwrap_or(json!(1));
-        if step.as_f64().is_none_or(|step| step <= 0.0) {
-            return Err(ApiError::argument("Value must be numeric and greater than 0"));
-        }
-        let row = self.table(place)?.row(id).cloned();
-        let Some(before) = row.filter(|_| {
-            self.table(place)
-                .is_ok_and(|table| table.column(column).is_some())
-        }) else {
-            return Err(self.missing_step_target(id));
-        };
-        self.check_allowed(context, place, &before, Action::Update)?;
-        let after = self.step_row(place, &before, column, up, &step, &body)?;
-        let stamp = self.stamp(context.arrival);
-        let stored = Row {
-            updated_at: stamp,
-            ..after.clone()
-        };
-        self.table_mut(place)?.put(stored.clone());
-        let shown = if self.has(Quirk::IncrementAnswersOldStamp) {
-            after
-        } else {
-            stored
-        };
-        self.publish(place, &shown, Change::Update, EventOrigin::Single);
-        Ok(Response {
-            body: Body::Json(self.row_form(place).show(&shown)),
-            ..Response::empty(200)
-        })
-    }
-
-    fn missing_step_target(&self, id: &str) -> ApiError {
-        if self.has(Quirk::IncrementOfMissingRowNamesColumn) {
-            return ApiError::new(
-                404,
-                "column_not_found",
-                "Column with the requested key '%s' could not be found.",
-            );
-        }
-        ApiError::row_not_found(id)
-    }
-
-    /// The row with a number stepped up or down, its stamp untouched.
-    pub(crate) fn step_row(
-        &self,
-        place: &Place,
-        row: &Row,
-        column: &str,
-        up: bool,
-        step: &Value,
-        bounds: &Value,
-    ) -> Result<Row> {
-        let kind = self.table(place)?.column(column).map(|column| column.kind);
-        if !matches!(kind, Some(ColumnKind::Integer | ColumnKind::Float)) {
-            return Err(ApiError::new(
-                400,
-                "attribute_type_invalid",
-                format!("tablesDB \"{column}\" is not a number"),
-            ));
-        }
-        let current = row
-            .data
-            .get(column)
-            .filter(|value| !value.is_null())
-            .cloned()
-            .unwrap_or(json!(0));
-        // Some clients send whole steps with a fraction of zero.
-        let whole = |value: &Value| {
-            let fraction_free = value.as_f64().filter(|number| number.fract() == 0.0);
-            value
-                .as_i64()
-                .or_else(|| fraction_free.map(|number| number as i64))
-        };
-        let stepped = match (whole(&current), whole(step)) {
-            (Some(current), Some(step)) => json!(if up { current + step } else { current - step }),
-            _ => {
-                let (current, step) = (current.as_f64().unwrap_or(0.0), step.as_f64().unwrap_or(0.0));
-                json!(if up { current + step } else { current - step })
-            }
-        };
-        let (name, which) = if up {
-            ("max", "maximum")
-        } else {
-            ("min", "minimum")
-        };
-        if let (Some(bound), Some(value)) = (bounds.get(name).and_then(Value::as_f64), stepped.as_f64())
-            && (if up { value > bound } else { value < bound })
-        {
-            let bound = &bounds[name];
-            return Err(ApiError::new(
-                400,
-                "column_limit_exceeded",
-                format!("tablesDB \"{column}\" has reached the {which} value of {bound}"),
-            ));
-        }
-        let mut after = row.clone();
-        after.data.insert(column.to_owned(), stepped);
-        Ok(after)
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{ApiError, Result};
 use crate::exchange::Response;
 use crate::machine::{Context, Machine, Place};
+use crate::permission::{Action, parse_permissions};
 use crate::quirk::Quirk;
 use crate::single::body_of;
 use crate::time::Timestamp;
@@ -298,7 +299,6 @@ impl Machine {
 
     /// Refuses an operation that cannot be staged after those before it.
     fn check_stageable(&self, context: &Context<'_>, before: &[Staged], operation: &Staged) -> Result<()> {
-        use crate::permission::Action;
         let table = self.table(&operation.place)?;
         if operation.action.is_bulk() {
             return if context.principal.is_key() {
@@ -307,7 +307,7 @@ impl Machine {
                 Err(ApiError::unauthorized())
             };
         }
-        let given = crate::permission::parse_permissions(operation.data.get("$permissions"))?;
+        let given = parse_permissions(operation.data.get("$permissions"))?;
         context.principal.check_may_give(&given.unwrap_or_default())?;
         let made_before = before.iter().any(|other| {
             other.place == operation.place

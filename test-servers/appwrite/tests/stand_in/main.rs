@@ -11,5 +11,6 @@ mod normalise;
 mod recording;
 mod replay;
 mod replays;
+mod rights;
 mod sample;
 mod script;
