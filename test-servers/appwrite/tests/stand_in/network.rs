@@ -261,6 +261,24 @@ async fn what_a_test_tunes_has_its_effect() {
     assert_eq!(send(&server, &key, "GET", ROWS, &Value::Null).await.status(), 401);
 }
 
+#[tokio::test]
+async fn a_list_may_have_an_address_of_sixty_kilobytes() {
+    let (server, key) = server().await;
+    create(&server, &key, "a").await;
+    let query = json!({"method": "notEqual", "attribute": "title", "values": ["x".repeat(3900)]}).to_string();
+    let one = format!(
+        "queries[]={}",
+        query.replace('"', "%22").replace('{', "%7B").replace('}', "%7D")
+    );
+    let path = format!("{ROWS}?{}", [one.as_str(); 15].join("&"));
+    assert!(path.len() > 58_000, "{}", path.len());
+
+    let list = send(&server, &key, "GET", &path, &Value::Null).await;
+    assert_eq!((list.status(), &list.json()["total"]), (200, &json!(1)));
+    let logged = server.requests().pop().unwrap().request;
+    assert_eq!((logged.query.len(), &logged.query[14].1), (15, &query));
+}
+
 type Listener = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<TcpStream>>;
 
 async fn listen(server: &StandIn) -> Listener {

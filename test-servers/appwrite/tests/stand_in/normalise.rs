@@ -20,6 +20,9 @@ const HEADERS: [&str; 6] = [
     "content-type",
 ];
 
+/// How all ids begin that the server made on the day of the recording.
+const MADE_BY_SERVER: &str = "6b01";
+
 /// Which id of the stand-in stands for which recorded one.
 #[derive(Debug, Default)]
 pub(crate) struct Ids {
@@ -28,13 +31,16 @@ pub(crate) struct Ids {
 }
 
 fn is_made_by_server(text: &str) -> bool {
-    text.len() == 20 && text.starts_with("6b01") && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    text.len() == 20 && text.starts_with(MADE_BY_SERVER) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl Ids {
     /// A text of a recorded request with all captured ids in the place of the recorded ones.
     pub(crate) fn translate(&self, text: &str) -> String {
         let mut translated = text.to_owned();
+        if !text.contains(MADE_BY_SERVER) {
+            return translated;
+        }
         for (recorded, ours) in &self.ours {
             if translated.contains(recorded) {
                 translated = translated.replace(recorded, ours);
