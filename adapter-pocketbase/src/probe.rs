@@ -10,9 +10,13 @@ use crate::{
     config::{CollectionMapping, Content, PocketBaseConfig},
     error::{ADAPTER, BatchRefusal},
     feed::{FEED_VERSION, FIELD_REV},
+    filter,
     rows::{RowKind, Table},
     wire::BatchRequest,
 };
+
+/// How many columns are asked about in one filter, within the server's limits.
+const COLUMNS_AT_ONCE: usize = 40;
 
 /// Which guarantees a server can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,28 +152,48 @@ async fn check_columns(caller: &Caller<'_>, mapping: &CollectionMapping, profile
         }
         Profile::Feed => columns.push(FIELD_REV),
     }
+    if refuses(caller, mapping, &columns).await?.is_none() {
+        return Ok(());
+    }
+    // One of them is not there; the server does not say which.
     for column in columns {
-        let filter = format!("{column} != ''");
-        let query = ListQuery {
-            filter: &filter,
-            fields: "id",
-            per_page: 1,
-            ..ListQuery::default()
-        };
-        if let Err(error) = caller.list(&mapping.table, &query).await {
-            if error.kind() != ErrorKind::Invalid {
-                return Err(error);
-            }
+        if let Some(refusal) = refuses(caller, mapping, &[column]).await? {
             let hint = if column == mapping.updated {
                 "; it must be an autodate field that is set on create and update"
             } else {
                 ""
             };
             let message = format!("the collection `{}` has no field `{column}`{hint}", mapping.table);
-            return Err(configuration(mapping, message).with_code(column.to_owned()));
+            return Err(configuration(mapping, message)
+                .with_code(column.to_owned())
+                .with_source(refusal));
         }
     }
     Ok(())
+}
+
+/// Whether the server refuses a filter on these columns, and with what.
+async fn refuses(
+    caller: &Caller<'_>,
+    mapping: &CollectionMapping,
+    columns: &[&str],
+) -> Result<Option<SyncError>> {
+    for columns in columns.chunks(COLUMNS_AT_ONCE) {
+        let conditions: Vec<String> = columns.iter().map(|column| format!("{column} != ''")).collect();
+        let filter = filter::all(conditions.iter().map(String::as_str));
+        let query = ListQuery {
+            filter: &filter,
+            fields: "id",
+            per_page: 1,
+            ..ListQuery::default()
+        };
+        match caller.list(&mapping.table, &query).await {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Invalid => return Ok(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 fn configuration(mapping: &CollectionMapping, message: String) -> SyncError {
