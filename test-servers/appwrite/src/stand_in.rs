@@ -97,6 +97,11 @@ impl Shared {
 }
 
 /// A running stand-in. It ends when this is dropped.
+///
+/// # Panics
+///
+/// With the feature `contract`, when it is dropped after an answer broke the official OpenAPI file, unless
+/// `take_contract_violations` was asked. So no test that uses it passes in spite of such an answer.
 #[derive(Debug)]
 pub struct StandIn {
     shared: Arc<Shared>,
@@ -107,6 +112,15 @@ pub struct StandIn {
 impl Drop for StandIn {
     fn drop(&mut self) {
         self.server.abort();
+        #[cfg(feature = "contract")]
+        if !std::thread::panicking() {
+            let violations = self.take_contract_violations();
+            assert!(
+                violations.is_empty(),
+                "answers broke the OpenAPI file: {}",
+                violations.join("; ")
+            );
+        }
     }
 }
 
@@ -400,11 +414,11 @@ impl StandIn {
         self.shared.with(|inner| inner.log.clear());
     }
 
-    /// Answers that broke the official OpenAPI file; empty if all is well.
+    /// Takes what is known about answers that broke the official OpenAPI file; empty if all is well.
     #[cfg(feature = "contract")]
     #[must_use]
-    pub fn contract_violations(&self) -> Vec<String> {
-        self.shared.peek(|inner| inner.violations.clone())
+    pub fn take_contract_violations(&self) -> Vec<String> {
+        self.shared.peek(|inner| std::mem::take(&mut inner.violations))
     }
 
     /// Whether answers are checked at all: the OpenAPI files may be missing outside of CI.

@@ -1,6 +1,7 @@
 //! Every answer fits the official OpenAPI file, but for the known deviations.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use appwrite_stand_in::{Body, Column, ColumnKind, Contract, Deviation, Profile, Quirk, StandIn, TableSpec};
 
@@ -55,16 +56,20 @@ fn an_answer_that_breaks_the_openapi_file_is_found() {
     assert!(found > 0, "a number in the place of a date is no row");
 }
 
-#[tokio::test]
-async fn an_answer_that_breaks_the_openapi_file_is_never_sent() {
-    // A sequence that is a number fits the file of 1.8.1 and not that of 1.9.
+/// A server whose rows break the OpenAPI file: a sequence that is a number fits the file of 1.8.1, not that of 1.9.
+async fn breaking_server() -> Option<StandIn> {
     let quirks = Profile::V1_9_6.quirks().without(Quirk::SequenceIsText);
     let server = StandIn::start_with(Profile::V1_9_6, quirks, 0).await.unwrap();
-    if !server.checks_contract() {
-        return;
-    }
     let title = Column::required("title", ColumnKind::Text { size: 128 });
     server.create_table("db1", &TableSpec::new("notes").column(title));
+    server.checks_contract().then_some(server)
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_the_openapi_file_is_never_sent() {
+    let Some(server) = breaking_server().await else {
+        return;
+    };
     let key = server.create_key();
 
     let broken = create(&server, &key, "a").await;
@@ -75,10 +80,21 @@ async fn an_answer_that_breaks_the_openapi_file_is_never_sent() {
         (500, &json!("stand_in_contract"))
     );
     assert_eq!(fine.status(), 200);
-    assert_eq!(
-        server.contract_violations().len(),
-        1,
-        "{:?}",
-        server.contract_violations()
+    let violations = server.take_contract_violations();
+    assert!(
+        violations.len() == 1 && violations[0].contains("POST"),
+        "{violations:?}"
     );
+}
+
+#[tokio::test]
+async fn a_test_whose_server_broke_the_openapi_file_fails_at_its_end() {
+    let Some(server) = breaking_server().await else {
+        return;
+    };
+    create(&server, &server.create_key(), "a").await;
+
+    let ended = catch_unwind(AssertUnwindSafe(|| drop(server)));
+
+    assert!(ended.is_err(), "the end of the server fails the test");
 }
