@@ -49,8 +49,10 @@ pub(crate) enum BatchRefusal {
     Off,
     /// At most this many requests go into one.
     TooMany(usize),
-    /// Too large, or it took too long: a smaller one may pass. Nothing was applied.
-    TooHeavy,
+    /// More bytes than the server takes. Nothing was applied.
+    TooLarge,
+    /// It took longer than the server allows. Nothing was applied.
+    TimedOut,
     /// The request at this place was refused, and so nothing was applied.
     At(usize, Refusal),
     /// Refused as a whole for another reason.
@@ -156,7 +158,7 @@ fn describe(error: &FieldError) -> String {
 pub(crate) fn batch_refusal(response: &HttpResponse) -> BatchRefusal {
     let refusal = Refusal::of(response);
     if response.status == StatusCode::PAYLOAD_TOO_LARGE {
-        return BatchRefusal::TooHeavy;
+        return BatchRefusal::TooLarge;
     }
     if response.status == StatusCode::FORBIDDEN {
         return BatchRefusal::Off;
@@ -165,7 +167,7 @@ pub(crate) fn batch_refusal(response: &HttpResponse) -> BatchRefusal {
         return BatchRefusal::Whole(refusal.error(response));
     }
     match refusal.body.data.get("requests") {
-        None if refusal.body.data.is_empty() => BatchRefusal::TooHeavy,
+        None if refusal.body.data.is_empty() => BatchRefusal::TimedOut,
         Some(requests) => {
             let limit = || requests.get("params")?.get("max")?.as_u64();
             let code = requests.get("code").and_then(Value::as_str);
@@ -259,11 +261,11 @@ mod tests {
         let timed_out = r#"{"data":{},"message":"Batch transaction failed.","status":400}"#;
         assert!(matches!(
             batch_refusal(&answer(400, timed_out)),
-            BatchRefusal::TooHeavy
+            BatchRefusal::TimedOut
         ));
         assert!(matches!(
             batch_refusal(&answer(413, "{}")),
-            BatchRefusal::TooHeavy
+            BatchRefusal::TooLarge
         ));
         let off = r#"{"data":{},"message":"Batch requests are not allowed.","status":403}"#;
         assert!(matches!(batch_refusal(&answer(403, off)), BatchRefusal::Off));

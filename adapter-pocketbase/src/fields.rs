@@ -75,7 +75,7 @@ impl FieldKind {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn from_column(self, value: &Value) -> Result<Value, String> {
+    pub(crate) fn read_column(self, value: &Value) -> Result<Value, String> {
         match (self, value) {
             (Self::OptionalText | Self::Time | Self::TimeMicros, Value::String(text)) if text.is_empty() => {
                 Ok(Value::Null)
@@ -142,7 +142,7 @@ fn json_to_column(value: &Value) -> Result<(), String> {
 
 fn list_to_column(items: &[Value]) -> Result<(), String> {
     for (place, item) in items.iter().enumerate() {
-        if !item.as_str().is_some_and(|text| !text.is_empty()) {
+        if item.as_str().is_none_or(str::is_empty) {
             return Err("must hold texts that are not empty".to_owned());
         }
         if items[..place].contains(item) {
@@ -177,7 +177,7 @@ mod tests {
             (FieldKind::List, json!(["b", "a"])),
         ] {
             let column = kind.to_column("f", Some(&value)).unwrap();
-            assert_eq!(kind.from_column(&column).unwrap(), value, "{kind:?}");
+            assert_eq!(kind.read_column(&column).unwrap(), value, "{kind:?}");
         }
     }
 

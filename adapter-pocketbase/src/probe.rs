@@ -103,7 +103,7 @@ pub(crate) async fn probe(caller: &Caller<'_>, config: &PocketBaseConfig) -> Res
             Some(meta) => {
                 let message = format!(
                     "the feed of `{}` has version {}, this adapter speaks {FEED_VERSION}; run its setup again",
-                    table.name(),
+                    table.table_name(),
                     meta.version
                 );
                 return Err(configuration(mapping, message));

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sync_core::{IdPage, RecordId, RemoteState, Result, SyncScope, Target};
+use sync_core::{
+    ErrorKind, IdPage, MalformedRow, RecordId, RemoteState, Result, SyncError, SyncScope, Target,
+};
 
 use crate::{
     client::{Caller, ListQuery},
@@ -13,7 +15,8 @@ use crate::{
 };
 
 impl Inner {
-    /// The states of records, for each id in order.
+    /// The states of records, for each id in order. A row that cannot be understood is no record, and so missing;
+    /// pulls report it.
     pub(crate) async fn get(
         &self,
         caller: &Caller<'_>,
@@ -21,10 +24,14 @@ impl Inner {
         ids: &[RecordId],
     ) -> Result<Vec<RemoteState>> {
         let table = self.table(&target.collection)?;
-        self.states(caller, table, &target.scope, ids).await
+        let read = self.read_rows(caller, table, &target.scope, ids).await?;
+        Ok(read.into_iter().map(Result::unwrap_or_default).collect())
     }
 
-    /// As [`Inner::get`].
+    /// The states of records, for each id in order.
+    ///
+    /// # Errors
+    /// `Malformed` naming the record, if one of the rows cannot be understood: no write may be made on that.
     pub(crate) async fn states(
         &self,
         caller: &Caller<'_>,
@@ -32,12 +39,26 @@ impl Inner {
         scope: &SyncScope,
         ids: &[RecordId],
     ) -> Result<Vec<RemoteState>> {
+        let read = self.read_rows(caller, table, scope, ids).await?;
+        let malformed = |(id, read): (&RecordId, Result<RemoteState, MalformedRow>)| {
+            read.map_err(|row| SyncError::new(ErrorKind::Malformed, row.error).with_field(id.as_str()))
+        };
+        ids.iter().zip(read).map(malformed).collect()
+    }
+
+    async fn read_rows(
+        &self,
+        caller: &Caller<'_>,
+        table: &Table,
+        scope: &SyncScope,
+        ids: &[RecordId],
+    ) -> Result<Vec<Result<RemoteState, MalformedRow>>> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
         let of_scope = filter::of_scope(&table.mapping, scope)?;
         let row_ids: Vec<String> = ids.iter().map(|id| table.row_id(scope, id)).collect();
-        let mut found: BTreeMap<String, RemoteState> = BTreeMap::new();
+        let mut found: BTreeMap<String, Result<RemoteState, MalformedRow>> = BTreeMap::new();
         for (filter, asked) in filter::of_ids("id", &row_ids) {
             let filter = filter::all([of_scope.as_str(), filter.as_str()]);
             let query = ListQuery {
@@ -46,19 +67,9 @@ impl Inner {
                 per_page: u32::try_from(asked.len()).unwrap_or(u32::MAX),
                 ..ListQuery::default()
             };
-            for row in caller.list(table.name(), &query).await?.items {
+            for row in caller.list(table.table_name(), &query).await?.items {
                 let row = table.read(&row);
-                match row.record {
-                    Ok((_, state)) => {
-                        found.insert(row.row_id, state);
-                    }
-                    // A row that cannot be understood is there all the same, and must not be taken for a delete.
-                    Err(malformed) => {
-                        let error =
-                            sync_core::SyncError::new(sync_core::ErrorKind::Malformed, malformed.error);
-                        return Err(error.with_field(row.row_id));
-                    }
-                }
+                found.insert(row.row_id, row.record.map(|(_, state)| state));
             }
         }
         let missing: Vec<String> = row_ids
@@ -68,13 +79,14 @@ impl Inner {
             .collect();
         if !missing.is_empty() {
             if table.kind == RowKind::Feed {
-                found.extend(self.tombstones(caller, table, &of_scope, &missing).await?);
+                let tombstones = self.tombstones(caller, table, &of_scope, &missing).await?;
+                found.extend(tombstones.into_iter().map(|(id, state)| (id, Ok(state))));
             }
             caller.ensure_signed_in().await?;
         }
         Ok(row_ids
             .iter()
-            .map(|id| found.get(id).cloned().unwrap_or_default())
+            .map(|id| found.get(id).cloned().unwrap_or(Ok(RemoteState::Missing)))
             .collect())
     }
 
@@ -105,7 +117,7 @@ impl Inner {
             per_page: limit,
             count: false,
         };
-        let page = caller.list(table.name(), &query).await?;
+        let page = caller.list(table.table_name(), &query).await?;
         caller.ensure_signed_in().await?;
         let text = |row: &sync_core::JsonObject, column: &str| {
             row.get(column)

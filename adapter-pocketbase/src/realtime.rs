@@ -36,7 +36,7 @@ impl Inner {
         for table in self.tables.values() {
             match filter::of_scope(&table.mapping, scope) {
                 Ok(_) => {
-                    topics.push(format!("{}/*", table.name()));
+                    topics.push(format!("{}/*", table.table_name()));
                     collections.push((topics[topics.len() - 1].clone(), table.mapping.name.clone()));
                 }
                 Err(error) => unfit = Some(error),

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
 };
 
@@ -53,10 +53,17 @@ pub(crate) struct Inner {
     pub(crate) effects: Effects,
     pub(crate) overlap: std::time::Duration,
     pub(crate) profile: ServerProfile,
-    /// How many requests go into a batch now: lowered when the server cannot take as many.
-    pub(crate) batch_requests: AtomicU32,
+    batch_requests: BatchRequests,
     capabilities: Capabilities,
     tokens: Arc<dyn TokenSource>,
+}
+
+/// How many requests go into one batch.
+struct BatchRequests {
+    /// Lowered when the server cannot take as many, and raised again while all goes well.
+    now: AtomicUsize,
+    /// What the server says it takes.
+    most: AtomicUsize,
 }
 
 impl PocketBaseRemoteStore {
@@ -127,9 +134,13 @@ impl PocketBaseRemoteStore {
             .iter()
             .map(|mapping| (mapping.name.clone(), Table::new(mapping.clone(), kind)))
             .collect();
+        let requests = profile.batch_requests.unwrap_or(1).max(1) as usize;
         let inner = Inner {
             capabilities: profile.capabilities(&config),
-            batch_requests: AtomicU32::new(profile.batch_requests.unwrap_or(1)),
+            batch_requests: BatchRequests {
+                now: AtomicUsize::new(requests),
+                most: AtomicUsize::new(requests),
+            },
             overlap: config.overlap,
             client,
             tables,
@@ -178,13 +189,30 @@ impl Inner {
 
     /// The most requests that go into a batch now.
     pub(crate) fn batch_limit(&self) -> usize {
-        self.batch_requests.load(Ordering::Relaxed).max(1) as usize
+        self.batch_requests.now.load(Ordering::Relaxed).max(1)
     }
 
-    /// Sends smaller batches from now on.
+    /// Sends smaller batches for now.
     pub(crate) fn lower_batch_limit(&self, requests: usize) {
-        let requests = u32::try_from(requests).unwrap_or(u32::MAX).max(1);
-        self.batch_requests.fetch_min(requests, Ordering::Relaxed);
+        self.batch_requests
+            .now
+            .fetch_min(requests.max(1), Ordering::Relaxed);
+    }
+
+    /// The server told its limit.
+    pub(crate) fn told_batch_limit(&self, requests: usize) {
+        self.batch_requests.most.fetch_min(requests, Ordering::Relaxed);
+        self.lower_batch_limit(requests);
+    }
+
+    /// A batch as large as allowed went through, so that a somewhat larger one may.
+    pub(crate) fn raise_batch_limit(&self, requests: usize) {
+        if requests >= self.batch_limit() {
+            let most = self.batch_requests.most.load(Ordering::Relaxed);
+            self.batch_requests
+                .now
+                .fetch_max((requests + 1).min(most), Ordering::Relaxed);
+        }
     }
 
     /// Runs one call of the contract, with a token that is renewed once if the server refuses it.
@@ -266,7 +294,8 @@ impl RemoteStore for PocketBaseRemoteStore {
     }
 
     async fn server_time(&self) -> Result<Timestamp> {
-        self.inner.client.health_time().await
+        let time = self.inner.client.health_time().await;
+        time.map_err(|error| error.with_operation("server_time"))
     }
 
     async fn subscribe(&self, scope: &SyncScope) -> Result<BoxStream<'static, Poke>> {

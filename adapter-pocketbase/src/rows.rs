@@ -74,7 +74,7 @@ impl Table {
     }
 
     /// The name of the PocketBase collection.
-    pub(crate) fn name(&self) -> &str {
+    pub(crate) fn table_name(&self) -> &str {
         &self.mapping.table
     }
 
@@ -250,7 +250,7 @@ impl Table {
                         .get(field)
                         .ok_or_else(|| format!("there is no column `{field}`"))?;
                     let value = kind
-                        .from_column(value)
+                        .read_column(value)
                         .map_err(|why| format!("the column `{field}` is {why}"))?;
                     record.insert(field.clone(), value);
                 }

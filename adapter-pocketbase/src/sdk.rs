@@ -85,10 +85,12 @@ fn error(kind: ErrorKind, message: String) -> SyncError {
 
 /// The crate's errors are texts, with the status in words if there was one.
 fn error_of(text: &str) -> SyncError {
-    let status = text
-        .split("status code ")
-        .nth(1)
-        .and_then(|rest| rest.split(|char: char| !char.is_ascii_digit()).next()?.parse::<u16>().ok());
+    let status = text.split("status code ").nth(1).and_then(|rest| {
+        rest.split(|char: char| !char.is_ascii_digit())
+            .next()?
+            .parse::<u16>()
+            .ok()
+    });
     let kind = match status {
         None => ErrorKind::Unreachable,
         Some(400 | 401 | 403) => ErrorKind::Unauthenticated,
@@ -96,7 +98,10 @@ fn error_of(text: &str) -> SyncError {
         Some(429) => ErrorKind::RateLimited,
         Some(_) => ErrorKind::Server,
     };
-    error(kind, status.map_or_else(|| "no connection".to_owned(), |status| format!("status {status}")))
+    error(
+        kind,
+        status.map_or_else(|| "no connection".to_owned(), |status| format!("status {status}")),
+    )
 }
 
 #[cfg(test)]
@@ -106,9 +111,15 @@ mod tests {
     #[test]
     fn texts_become_kinds_and_addresses_are_left_out() {
         for (text, kind) in [
-            ("http://example.com/x: status code 400", ErrorKind::Unauthenticated),
+            (
+                "http://example.com/x: status code 400",
+                ErrorKind::Unauthenticated,
+            ),
             ("http://example.com/x: status code 503", ErrorKind::Server),
-            ("http://example.com/x: Connection Failed: refused", ErrorKind::Unreachable),
+            (
+                "http://example.com/x: Connection Failed: refused",
+                ErrorKind::Unreachable,
+            ),
         ] {
             let error = error_of(text);
             assert_eq!(error.kind(), kind, "{text}");

@@ -97,7 +97,7 @@ impl FeedPass<'_> {
             Some(meta) => Ok(meta),
             None => {
                 self.caller.ensure_signed_in().await?;
-                Err(no_feed(self.table.name()))
+                Err(no_feed(self.table.table_name()))
             }
         }
     }
@@ -134,7 +134,7 @@ impl FeedPass<'_> {
             live: true,
             gone: true,
         });
-        let (table, tombstones) = (self.table.name(), self.table.feed.gone());
+        let (table, tombstones) = (self.table.table_name(), self.table.feed.gone());
         let (live, gone) = futures::try_join!(
             self.list_if(rest.live, table, FIELD_REV, &self.table.columns, &cursor),
             self.list_if(rest.gone, &tombstones, "seq", "", &cursor),

@@ -17,6 +17,9 @@ use crate::{
     wire::Page,
 };
 
+/// How many of the newest rows are looked at first: enough for what happens in the overlap of a quiet scope.
+const NEWEST: u32 = 50;
+
 impl Inner {
     pub(super) async fn pull_plain(
         &self,
@@ -79,7 +82,9 @@ impl PlainPass<'_> {
     async fn newest(&self, cursor: &PlainCursor, low: &str) -> Result<Option<Delta>> {
         let updated = &self.table.mapping.updated;
         let sort = format!("-{updated},-id");
-        let page = self.list(self.scope, &sort, true).await?;
+        let page = self
+            .list(self.scope, &sort, self.page_size.min(NEWEST), true)
+            .await?;
         let may_go_on = page.may_go_on();
         let mut rows = self.read(&page);
         let reaches_back = rows.last().is_none_or(|oldest| oldest.updated.as_str() < low);
@@ -108,7 +113,12 @@ impl PlainPass<'_> {
         let from = format!("{updated} >= {at} && ({updated} > {at} || id > {id})");
         let sort = format!("{updated},id");
         let page = self
-            .list(&filter::all([self.scope, from.as_str()]), &sort, false)
+            .list(
+                &filter::all([self.scope, from.as_str()]),
+                &sort,
+                self.page_size,
+                false,
+            )
             .await?;
         let more = page.may_go_on();
         let rows = self.read(&page);
@@ -141,15 +151,15 @@ impl PlainPass<'_> {
         Ok(self.delta(rows, next, false, wants_sweep))
     }
 
-    async fn list(&self, filter: &str, sort: &str, count: bool) -> Result<Page> {
+    async fn list(&self, filter: &str, sort: &str, per_page: u32, count: bool) -> Result<Page> {
         let query = ListQuery {
             filter,
             sort,
             fields: &self.table.columns,
-            per_page: self.page_size,
+            per_page,
             count,
         };
-        self.caller.list(self.table.name(), &query).await
+        self.caller.list(self.table.table_name(), &query).await
     }
 
     /// How many rows the scope has.
@@ -161,7 +171,7 @@ impl PlainPass<'_> {
             count: true,
             ..ListQuery::default()
         };
-        let page = self.caller.list(self.table.name(), &query).await?;
+        let page = self.caller.list(self.table.table_name(), &query).await?;
         Ok(u64::try_from(page.total_items).ok())
     }
 

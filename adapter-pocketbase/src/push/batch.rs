@@ -131,6 +131,7 @@ impl Inner {
         let requests: Vec<BatchRequest> = jobs.iter().flat_map(|job| job.requests.clone()).collect();
         let refusal = match caller.batch(&requests).await? {
             Ok(answers) => {
+                self.raise_batch_limit(requests.len());
                 self.settle(caller, jobs, answers, outcomes).await;
                 return Ok(Sent::Applied);
             }
@@ -142,20 +143,25 @@ impl Inner {
                 Ok(Sent::Refused(jobs, SyncError::new(ErrorKind::Configuration, why)))
             }
             BatchRefusal::TooMany(limit) => {
-                self.lower_batch_limit(limit);
+                self.told_batch_limit(limit);
                 if requests.len() > limit && jobs.len() == 1 {
                     let why = format!("the server takes {limit} request in a batch, a delete needs two");
                     return Ok(Sent::Refused(jobs, SyncError::new(ErrorKind::Configuration, why)));
                 }
                 Ok(Sent::Again(jobs))
             }
-            BatchRefusal::TooHeavy if jobs.len() > 1 => {
+            BatchRefusal::TooLarge | BatchRefusal::TimedOut if jobs.len() > 1 => {
                 self.lower_batch_limit(requests.len() / 2);
                 Ok(Sent::Again(jobs))
             }
-            BatchRefusal::TooHeavy => {
-                let why = "the server cannot take this operation: it is too large, or takes too long";
-                Ok(Sent::Refused(jobs, SyncError::new(ErrorKind::TooLarge, why)))
+            BatchRefusal::TooLarge => {
+                let why = "the operation is larger than the server takes";
+                let error = SyncError::new(ErrorKind::TooLarge, why).with_code("too_large");
+                Ok(Sent::Refused(jobs, error))
+            }
+            BatchRefusal::TimedOut => {
+                let why = "the server was too busy to apply even one operation";
+                Ok(Sent::Refused(jobs, SyncError::new(ErrorKind::Server, why)))
             }
             BatchRefusal::Whole(error) => Ok(Sent::Refused(jobs, error)),
             BatchRefusal::At(request, refusal) => {

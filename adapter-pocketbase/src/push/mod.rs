@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 
 use sync_core::{PushBatch, PushOutcome, RecordId, RemoteState, Result, SyncError};
 
-use crate::{client::Caller, remote::Inner, rows::Table};
+use crate::{client::Caller, remote::Inner};
 use job::{Job, refused};
+use resolve::by_table;
 
 /// The outcomes so far, one place for each operation.
 struct Outcomes(Vec<Option<PushOutcome>>);
@@ -112,15 +113,8 @@ impl Inner {
 
     /// The states of the records of those jobs that need them, by the jobs' places.
     async fn read_for(&self, caller: &Caller<'_>, jobs: &[Job<'_>]) -> Result<BTreeMap<usize, RemoteState>> {
-        let mut by_table: BTreeMap<&str, (&Table, Vec<&Job<'_>>)> = BTreeMap::new();
-        for job in jobs.iter().filter(|job| job.needs_reading()) {
-            let (_, wanted) = by_table
-                .entry(&job.table.mapping.name)
-                .or_insert((job.table, Vec::new()));
-            wanted.push(job);
-        }
         let mut found = BTreeMap::new();
-        for (table, wanted) in by_table.into_values() {
+        for (table, wanted) in by_table(jobs.iter().filter(|job| job.needs_reading())) {
             let ids: Vec<RecordId> = wanted.iter().map(|job| job.op.key.id.clone()).collect();
             let Some(first) = wanted.first() else { continue };
             let states = self.states(caller, table, first.op.key.scope(), &ids).await?;

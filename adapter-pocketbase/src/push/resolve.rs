@@ -33,20 +33,14 @@ impl Inner {
         caller: &Caller<'_>,
         jobs: impl Iterator<Item = &'j Job<'t>>,
     ) -> Result<BTreeMap<usize, RemoteVersion>> {
-        let mut by_table: BTreeMap<&str, (&Table, Vec<(usize, String)>)> = BTreeMap::new();
-        for job in jobs.filter(|job| job.table.kind == RowKind::Feed) {
-            let (_, wanted) = by_table
-                .entry(&job.table.mapping.name)
-                .or_insert((job.table, Vec::new()));
-            wanted.push((job.place, job.op_id()));
-        }
+        let on_feeds = jobs.filter(|job| job.table.kind == RowKind::Feed);
         let mut found = BTreeMap::new();
-        for (table, wanted) in by_table.into_values() {
-            let ids: Vec<String> = wanted.iter().map(|(_, id)| id.clone()).collect();
+        for (table, jobs) in by_table(on_feeds) {
+            let ids: Vec<String> = jobs.iter().map(|job| job.op_id()).collect();
             let logged = self.logged(caller, table, &ids).await?;
-            for (place, id) in wanted {
-                if let Some(number) = logged.get(&id) {
-                    found.insert(place, revision_version(*number));
+            for (job, id) in jobs.iter().zip(&ids) {
+                if let Some(number) = logged.get(id) {
+                    found.insert(job.place, revision_version(*number));
                 }
             }
         }
@@ -160,6 +154,20 @@ impl Inner {
         };
         Ok(Resolution::Settled(job, outcome))
     }
+}
+
+/// Jobs by their collections.
+pub(super) fn by_table<'j, 't: 'j>(
+    jobs: impl Iterator<Item = &'j Job<'t>>,
+) -> impl Iterator<Item = (&'t Table, Vec<&'j Job<'t>>)> {
+    let mut found: BTreeMap<&str, (&Table, Vec<&Job<'_>>)> = BTreeMap::new();
+    for job in jobs {
+        let (_, together) = found
+            .entry(&job.table.mapping.name)
+            .or_insert((job.table, Vec::new()));
+        together.push(job);
+    }
+    found.into_values()
 }
 
 /// The outcome of an operation whose request got no answer.

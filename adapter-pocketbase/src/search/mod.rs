@@ -66,7 +66,7 @@ impl Inner {
             per_page: first.unwrap_or(LARGEST_PAGE),
             count: false,
         };
-        let page = caller.list(table.name(), &request).await?;
+        let page = caller.list(table.table_name(), &request).await?;
         caller.ensure_signed_in().await?;
         if page.may_go_on() && first.is_none() {
             return Err(match (condition.inexact(), sort) {
