@@ -88,5 +88,6 @@ mod report;
 mod sample;
 pub mod simulator;
 pub mod traces;
+pub mod traps;
 
 pub use report::{CaseOutcome, CaseReport, Report};

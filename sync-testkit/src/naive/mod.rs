@@ -3,6 +3,7 @@
 //! Each makes one mistake that real sync code makes, around a right implementation. They show that the suites
 //! bite, and what a mistake looks like in a report; engines use them to show which faults they survive.
 
+mod cursors;
 mod remote;
 mod store;
 

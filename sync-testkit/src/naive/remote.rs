@@ -8,11 +8,13 @@ use std::sync::{
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use sync_core::{
-    Capabilities, Delta, DeltaKind, ErrorKind, IdPage, OpId, OpKind, Poke, PullRequest, PushBatch,
-    PushOutcome, RecordId, RemoteChange, RemoteState, RemoteStore, RemoteStoreExt, RemoteVersion, Result,
-    SearchPage, SyncError, SyncPoint, SyncScope, Target, Timestamp, query::QuerySpec,
+    Capabilities, CursorKind, DeleteVisibility, Delta, DeltaKind, ErrorKind, IdPage, OpId, OpKind, Poke,
+    PullRequest, PushBatch, PushOutcome, RecordId, RemoteChange, RemoteState, RemoteStore, RemoteStoreExt,
+    RemoteVersion, Result, SearchPage, SyncError, SyncPoint, SyncScope, Target, Timestamp, query::QuerySpec,
 };
 use uuid::Uuid;
+
+use super::cursors;
 
 /// What a [`WrongRemote`] does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,14 @@ pub enum RemoteMistake {
     IgnoresScopes,
     /// An expired sign-in is answered as a server with row rules does: with nothing, and no error.
     AnswersEmptyWhenSignedOut,
+    /// The sync point is the greatest stamp of a writer that was delivered.
+    CursorByStamp,
+    /// Pages are counted in an order in which changed rows move to the end.
+    OffsetPages,
+    /// One row that cannot be understood fails the whole page.
+    FailsOnMalformedRows,
+    /// Times taken before the commit are announced as the order of commits, and deletes as told.
+    ClaimsCommitOrder,
 }
 
 /// A remote that passes everything on to another, but for one mistake.
@@ -165,7 +175,15 @@ impl RemoteStore for WrongRemote {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
+        let honest = self.inner.capabilities();
+        if self.mistake == RemoteMistake::ClaimsCommitOrder {
+            return Capabilities {
+                cursor: CursorKind::CommitOrdered,
+                deletes: DeleteVisibility::Tombstones,
+                ..honest
+            };
+        }
+        honest
     }
 
     async fn pull(&self, mut request: PullRequest) -> Result<Delta> {
@@ -173,6 +191,15 @@ impl RemoteStore for WrongRemote {
         match self.mistake {
             RemoteMistake::CursorByTime => self.pull_by_time(&request).await,
             RemoteMistake::ShortPageIsTheEnd => self.pull_with_server_limit(request).await,
+            RemoteMistake::CursorByStamp => cursors::pull_by_stamp(&*self.inner, &request).await,
+            RemoteMistake::OffsetPages => cursors::pull_by_offset(&*self.inner, &request).await,
+            RemoteMistake::FailsOnMalformedRows => {
+                let page = self.inner.pull(request).await?;
+                match page.malformed.first() {
+                    Some(row) => Err(SyncError::new(ErrorKind::Malformed, row.error.clone())),
+                    None => Ok(page),
+                }
+            }
             RemoteMistake::KeepsDeletesToItself => {
                 let mut page = self.inner.pull(request).await?;
                 page.changes.retain(|change| change.state.is_live());

@@ -10,6 +10,7 @@ use sync_core::{
 
 use super::{
     device::{Device, target},
+    double::NaiveClient,
     patterns::mismatch,
     vocabulary::{Assertions, CountWord, DEFAULT_SCOPE, Fields, Rows},
     world::World,
@@ -85,6 +86,9 @@ pub(super) fn brief(value: &Value) -> String {
 
 /// The records that the app sees on a device.
 pub(super) async fn seen(world: &World, device: &Device) -> Result<Seen> {
+    if let Some(naive) = device.naive() {
+        return Ok(naive_seen(naive));
+    }
     let engine = device.engine()?;
     let offline = ReadOptions::from(CachePolicy::OfflineOnly);
     let mut seen = Seen::default();
@@ -164,6 +168,24 @@ pub(super) fn answer(
     Ok(())
 }
 
+fn naive_seen(naive: &NaiveClient) -> Seen {
+    let addressed = naive.rows().into_iter().map(|(key, row)| {
+        let address = (key.scope().name().to_owned(), key.id.to_string());
+        (address, row)
+    });
+    Seen {
+        rows: addressed.collect(),
+        ..Seen::default()
+    }
+}
+
+/// The answer of a naive client to a read.
+pub(super) fn naive_rows(world: &World, naive: &NaiveClient, path: &str, wanted: &Rows) {
+    if let Some((expected, got)) = naive_seen(naive).difference(world, wanted) {
+        world.fail(path, expected, got);
+    }
+}
+
 /// What an `assert` step of the remote looks at.
 pub(super) fn remote_assertions(world: &World, path: &str, wanted: &Assertions) -> Result<()> {
     let seen = remote_rows(world)?;
@@ -218,19 +240,22 @@ pub(super) async fn assertions(
         }
     }
     if let Some(wanted) = wanted.synced_once {
-        let offline = ReadOptions::from(CachePolicy::OfflineOnly);
-        let spec = QuerySpec::new().limit(0);
-        let state = device
-            .engine()?
-            .query(&target(scope)?, &spec, &offline)
-            .await?
-            .state;
-        let got = state.incomplete != Some(Incomplete::NeverPulled);
+        let got = synced_once(device, scope).await?;
         if got != wanted {
             world.fail(path, format!("synced_once {wanted}"), got.to_string());
         }
     }
     Ok(())
+}
+
+async fn synced_once(device: &Device, scope: &SyncScope) -> Result<bool> {
+    if let Some(naive) = device.naive() {
+        return Ok(naive.synced_once(scope));
+    }
+    let offline = ReadOptions::from(CachePolicy::OfflineOnly);
+    let spec = QuerySpec::new().limit(0);
+    let answer = device.engine()?.query(&target(scope)?, &spec, &offline).await?;
+    Ok(answer.state.incomplete != Some(Incomplete::NeverPulled))
 }
 
 /// What can be counted on a device.
@@ -304,6 +329,17 @@ pub(super) fn word_name(word: CountWord) -> &'static str {
 }
 
 pub(super) async fn counts(device: &Device) -> Result<Counts> {
+    if let Some(naive) = device.naive() {
+        return Ok(Counts {
+            active: naive.pending(),
+            dead: naive.dead(),
+            // It keeps no history, so every conflict counts as one with itself unless some are expected.
+            false_conflicts: naive.conflicts(),
+            settled_conflicts: naive.conflicts(),
+            pushes: device.script.counts().pushes,
+            ..Counts::default()
+        });
+    }
     let engine = device.engine()?;
     let ops = engine.count_ops(None).await?;
     let conflicts = engine.conflicts(&ConflictQuery::default()).await?;

@@ -18,16 +18,18 @@ use sync_core::{
 use tokio::task::JoinHandle;
 
 use super::{
+    double::NaiveClient,
     link::Link,
     resolvers::ScopedResolver,
     script::Script,
     server::Server,
     store::ScriptedStore,
     stores::StoreOpener,
+    subject::Subject,
     time::{ClientClock, TraceTimer, WorldTime},
     vocabulary::{At, Config, DEFAULT_SCOPE},
 };
-use crate::effects::SeededRandom;
+use crate::{effects::SeededRandom, naive::WrongStore};
 
 /// The one collection of every trace.
 const COLLECTION: &str = "items";
@@ -43,6 +45,9 @@ pub(super) struct Device {
     pub(super) clock: ClientClock,
     world: WorldTime,
     link: Link,
+    /// What stands in the engine's place, if it is not the engine that is tried.
+    naive: Option<NaiveClient>,
+    subject: Subject,
     opener: StoreOpener,
     config: Config,
     /// Greater for clients that push earlier: on a tie, what was stored first stays.
@@ -52,6 +57,15 @@ pub(super) struct Device {
     scopes: Mutex<BTreeMap<SyncScope, Keeping>>,
     /// Refused operations that the app gave up.
     given_up: AtomicU64,
+}
+
+/// What a client is made in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Around<'a> {
+    pub(super) server: &'a Server,
+    pub(super) time: &'a WorldTime,
+    pub(super) config: &'a Config,
+    pub(super) subject: Subject,
 }
 
 /// Whether a client keeps a scope.
@@ -128,30 +142,44 @@ impl RandomSource for NodeFirst {
 
 impl Device {
     /// A client with an empty store. `rank` tells the order in which clients push first.
-    pub(super) async fn new(
-        name: &str,
-        rank: u64,
-        server: &Server,
-        world: &WorldTime,
-        config: &Config,
-        opener: StoreOpener,
-    ) -> Result<Self> {
+    pub(super) async fn new(name: &str, rank: u64, around: Around<'_>, opener: StoreOpener) -> Result<Self> {
+        let Around {
+            server,
+            time: world,
+            config,
+            subject,
+        } = around;
         let script = Script::default();
         let scope = SyncScope::new(DEFAULT_SCOPE)?;
+        let link = Link {
+            server: server.clone(),
+            client: name.to_owned(),
+            script: script.clone(),
+            max_rows: config.server_max_rows,
+        };
+        let clock = ClientClock::new(world);
+        let node = (u64::MAX >> 1) - rank;
+        let mistake = match subject {
+            Subject::Naive(mistake) => Some(Some(mistake)),
+            Subject::Measure => Some(None),
+            _ => None,
+        };
+        let limits = (config.page_size, config.push_batch);
+        let naive = mistake.map(|mistake| {
+            let remote = Arc::new(link.clone());
+            NaiveClient::new(mistake, remote, script.clone(), clock.clone(), node, limits)
+        });
         let device = Self {
             name: name.to_owned(),
-            link: Link {
-                server: server.clone(),
-                client: name.to_owned(),
-                script: script.clone(),
-                max_rows: config.server_max_rows,
-            },
+            link,
+            naive,
+            subject,
             script,
-            clock: ClientClock::new(world),
+            clock,
             world: world.clone(),
             opener,
             config: config.clone(),
-            node: (u64::MAX >> 1) - rank,
+            node,
             incarnations: AtomicU64::new(0),
             running: Mutex::new(None),
             scopes: Mutex::new([(scope, Keeping::Yes)].into()),
@@ -163,7 +191,14 @@ impl Device {
 
     /// Opens the store and starts an engine on it.
     pub(super) async fn open(&self) -> Result<()> {
-        let inner = self.opener.open().await?;
+        if let Some(naive) = &self.naive {
+            naive.restart();
+            return Ok(());
+        }
+        let mut inner = self.opener.open().await?;
+        if let Subject::EngineOnStore(mistake) = self.subject {
+            inner = Arc::new(WrongStore::new(inner, mistake));
+        }
         let running = self.start(inner).await?;
         *self.slot() = Some(running);
         Ok(())
@@ -237,6 +272,11 @@ impl Device {
         self.slot()
             .clone()
             .ok_or_else(|| SyncError::new(ErrorKind::Stopped, "the process has ended"))
+    }
+
+    /// What stands in the engine's place.
+    pub(super) fn naive(&self) -> Option<&NaiveClient> {
+        self.naive.as_ref()
     }
 
     pub(super) fn engine(&self) -> Result<SyncEngine> {

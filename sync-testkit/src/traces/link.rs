@@ -26,6 +26,13 @@ fn failure(kind: ErrorKind, message: &str) -> SyncError {
     SyncError::new(kind, message)
 }
 
+/// A request takes a while, in which others get their turn.
+async fn travel() {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+}
+
 impl Link {
     /// A request leaves the device, if there is a network.
     fn leave(&self, scope: &SyncScope) -> Result<()> {
@@ -180,12 +187,13 @@ impl RemoteStore for Link {
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.server.remote().capabilities()
+        self.server.front().capabilities()
     }
 
     async fn pull(&self, mut request: PullRequest) -> Result<Delta> {
         let scope = request.target.scope.clone();
         self.script.reach(Point::BeforePull).await;
+        travel().await;
         if self.script.expects_page() {
             self.script.reach(Point::BeforeSecondPage).await;
         }
@@ -200,7 +208,7 @@ impl RemoteStore for Link {
         if let Some(max_rows) = self.max_rows {
             request.page_size = request.page_size.min(max_rows);
         }
-        let page = self.server.remote().pull(request).await?;
+        let page = self.server.front().pull(request).await?;
         let before = self.script.note_page(page.has_more);
         let rows = (page.changes.len() + page.malformed.len()) as u64;
         self.script.count(|counts| {
@@ -218,6 +226,7 @@ impl RemoteStore for Link {
         let scope = batch.scope.clone();
         let name = Some(scope.name());
         self.script.reach(Point::BeforePush).await;
+        travel().await;
         self.leave(&scope)?;
         self.script.count(|counts| counts.pushes += 1);
         self.server.note_request(&self.client, &batch);
@@ -244,25 +253,25 @@ impl RemoteStore for Link {
 
     async fn get(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RemoteState>> {
         self.leave_for_read(&target.scope)?;
-        self.server.remote().get(target, ids).await
+        self.server.front().get(target, ids).await
     }
 
     async fn list_ids(&self, target: &Target, after: Option<&str>, limit: u32) -> Result<IdPage> {
         self.leave_for_read(&target.scope)?;
-        self.server.remote().list_ids(target, after, limit).await
+        self.server.front().list_ids(target, after, limit).await
     }
 
     async fn search(&self, target: &Target, spec: &QuerySpec) -> Result<SearchPage> {
         self.leave_for_read(&target.scope)?;
-        self.server.remote().search(target, spec).await
+        self.server.front().search(target, spec).await
     }
 
     async fn server_time(&self) -> Result<Timestamp> {
-        self.server.remote().server_time().await
+        self.server.front().server_time().await
     }
 
     async fn subscribe(&self, scope: &SyncScope) -> Result<BoxStream<'static, Poke>> {
         self.leave(scope)?;
-        self.server.remote().subscribe(scope).await
+        self.server.front().subscribe(scope).await
     }
 }

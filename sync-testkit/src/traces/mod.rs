@@ -40,6 +40,7 @@
 mod act;
 mod check;
 mod device;
+mod double;
 mod expectations;
 mod link;
 mod parse;
@@ -51,15 +52,18 @@ mod script;
 mod server;
 mod store;
 mod stores;
+mod subject;
 mod time;
 mod vectors;
 mod vocabulary;
 mod world;
 
+pub use double::ClientMistake;
 pub use parse::{TraceError, parse_traces};
 pub use report::{Failure, Outcome, Summary, Tally, TraceReport};
-pub use run::run_trace;
+pub use run::{run_trace, run_trace_against};
 pub use stores::StoreKind;
+pub use subject::Subject;
 pub use vocabulary::{
     Access, Action, Actor, Assertions, At, Choice, Config, CountWord, DEFAULT_SCOPE, Expectation, Expected,
     Fault, Fields, Grant, Moment, OnReject, OpPattern, ReadPolicy, Rows, ServerOps, Step, Strategy, Trace,

@@ -13,6 +13,7 @@ use super::{
     report::{Outcome, TraceReport},
     script::{Plan, Point, Reached},
     stores::StoreKind,
+    subject::Subject,
     vectors,
     vocabulary::{Action, Actor, Fault, Moment, Step, Strategy, Trace},
     world::World,
@@ -26,14 +27,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Needs a tokio runtime with time enabled. On a current-thread runtime and with stores in memory, equal traces run
 /// equally every time.
 pub async fn run_trace(trace: &Trace, kind: StoreKind) -> TraceReport {
+    run_trace_against(Subject::Engine, trace, kind).await
+}
+
+/// As [`run_trace`], against the engine among mistakes of others, or a double in its place.
+pub async fn run_trace_against(subject: Subject, trace: &Trace, kind: StoreKind) -> TraceReport {
     TraceReport {
         id: trace.id.clone(),
         area: trace.area.clone(),
-        outcome: outcome(trace, kind).await,
+        outcome: outcome(subject, trace, kind).await,
     }
 }
 
-async fn outcome(trace: &Trace, kind: StoreKind) -> Outcome {
+async fn outcome(subject: Subject, trace: &Trace, kind: StoreKind) -> Outcome {
     let mut strategies = trace
         .config
         .scope_resolver
@@ -42,7 +48,7 @@ async fn outcome(trace: &Trace, kind: StoreKind) -> Outcome {
     if strategies.any(|strategy| *strategy == Strategy::FieldRegisters) {
         return Outcome::Unsupported("the resolver field_lww".to_owned());
     }
-    let world = match World::new(trace, kind).await {
+    let world = match World::new(trace, kind, subject).await {
         Ok(world) => world,
         Err(error) => return failed("setup", &error),
     };

@@ -95,6 +95,19 @@ impl Script {
         self.state().stamp = at.map(|at| u64::try_from(at.as_millis()).unwrap_or(0));
     }
 
+    /// The time of the stamp that the write under way gets, if it is told.
+    pub(super) fn exact_stamp(&self) -> Option<u64> {
+        self.state().stamp
+    }
+
+    /// Ends with the future's answer, past faults and watched moments.
+    pub(super) async fn unseen<F: Future>(&self, future: F) -> F::Output {
+        let plan = self.replace(Plan::default());
+        let answer = future.await;
+        self.replace(plan);
+        answer
+    }
+
     /// Gives the write that is about to be committed the stamp it was told to have.
     pub(super) fn stamp(&self, changes: &mut ChangeSet) {
         let state = &mut *self.state();

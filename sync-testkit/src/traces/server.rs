@@ -14,9 +14,11 @@ use sync_core::{
 use uuid::Uuid;
 
 use super::{
+    subject::Subject,
     time::WorldTime,
     vocabulary::{Access, Config, Fields, Grant, Transform},
 };
+use crate::naive::WrongRemote;
 
 /// The node of the third party: on a tie, what it stored stays.
 const THIRD_PARTY: u64 = u64::MAX;
@@ -32,6 +34,8 @@ pub(super) struct AppliedOp {
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     remote: MemoryRemoteStore,
+    /// The remote as clients meet it: with a mistake, if the test is about that.
+    front: Arc<dyn RemoteStore>,
     state: Arc<Mutex<State>>,
 }
 
@@ -49,14 +53,20 @@ struct State {
 }
 
 impl Server {
-    pub(super) fn new(time: &WorldTime, config: &Config) -> Self {
+    pub(super) fn new(time: &WorldTime, config: &Config, subject: Subject) -> Self {
         let remote = MemoryRemoteStore::builder().clock(Arc::new(time.clone())).build();
         if !config.server_transform.is_empty() {
             let transforms = config.server_transform.clone();
             remote.set_server_transform(move |_, payload| transformed(payload, &transforms));
         }
+        let right: Arc<dyn RemoteStore> = Arc::new(remote.clone());
+        let front = match subject {
+            Subject::EngineOnRemote(mistake) => Arc::new(WrongRemote::new(right, mistake)),
+            _ => right,
+        };
         Self {
             remote,
+            front,
             state: Arc::default(),
         }
     }
@@ -65,8 +75,8 @@ impl Server {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn remote(&self) -> &MemoryRemoteStore {
-        &self.remote
+    pub(super) fn front(&self) -> &dyn RemoteStore {
+        &*self.front
     }
 
     /// What a client may do in a scope.
@@ -106,7 +116,7 @@ impl Server {
     /// A push request arrives.
     pub(super) async fn deliver(&self, batch: PushBatch) -> Result<Vec<PushOutcome>> {
         let ops: Vec<_> = batch.ops.iter().map(|op| (op.kind, op.key.id.clone())).collect();
-        let outcomes = self.remote.push(batch).await?;
+        let outcomes = self.front.push(batch).await?;
         let took_effect = |((kind, id), outcome): ((OpKind, RecordId), &PushOutcome)| {
             matches!(outcome, PushOutcome::Applied { .. }).then_some(AppliedOp { kind, id })
         };

@@ -8,10 +8,11 @@ use std::{
 use sync_core::Result;
 
 use super::{
-    device::Device,
+    device::{Around, Device},
     report::Failure,
     server::Server,
     stores::{StoreHouse, StoreKind},
+    subject::Subject,
     time::WorldTime,
     vocabulary::{Action, Actor, Config, DEFAULT_SCOPE, Expectation, Step, Trace},
 };
@@ -33,14 +34,20 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) async fn new(trace: &Trace, kind: StoreKind) -> Result<Self> {
+    pub(super) async fn new(trace: &Trace, kind: StoreKind, subject: Subject) -> Result<Self> {
         let time = WorldTime::for_trace(trace);
-        let server = Server::new(&time, &trace.config);
+        let server = Server::new(&time, &trace.config, subject);
         let house = StoreHouse::new(kind)?;
         let mut devices = BTreeMap::new();
         for (number, name) in clients(trace).into_iter().enumerate() {
             let opener = house.opener(number);
-            let device = Device::new(&name, number as u64, &server, &time, &trace.config, opener).await?;
+            let around = Around {
+                server: &server,
+                time: &time,
+                config: &trace.config,
+                subject,
+            };
+            let device = Device::new(&name, number as u64, around, opener).await?;
             devices.insert(name, Arc::new(device));
         }
         let mut scope_names = BTreeSet::from([DEFAULT_SCOPE.to_owned()]);

@@ -6,3 +6,4 @@ mod memory;
 mod naive;
 mod report;
 mod traces;
+mod traps;

@@ -1,5 +1,6 @@
 //! What clients, the third party and time do in a step.
 
+mod naive;
 mod syncing;
 mod upkeep;
 mod writes;
@@ -14,6 +15,7 @@ use super::{
     vocabulary::{Action, At, DEFAULT_SCOPE, ReadPolicy, Step},
     world::World,
 };
+use naive::naive_action;
 pub(super) use syncing::after_step;
 use syncing::{Way, in_parallel, settle, synchronize};
 use upkeep::{leave, purge, reset, reset_cursor, wipe_cache};
@@ -57,6 +59,9 @@ pub(super) async fn client_action(
     is_nested: bool,
 ) -> Result<Done> {
     let scope = scope_of(step)?;
+    if let Some(naive) = device.naive() {
+        return naive_action(world, device, naive, step, path).await;
+    }
     match &step.action {
         Action::Create(id, fields) => create(device, step, &scope, id, fields).await,
         Action::Update(id, fields) => update(device, step, &scope, id, fields).await,
