@@ -131,7 +131,7 @@ async fn a_hidden_row_cannot_be_overwritten_or_deleted(project: &Project) {
         delete(&id(1), Some(&version)),
         delete(&id(1), None),
     ] {
-        let results = project.bob().push("s", &[op.clone()]).await;
+        let results = project.bob().push("s", std::slice::from_ref(&op)).await;
         assert!(
             ["rejected", "conflict"].contains(&results[0]["st"].as_str().unwrap()),
             "{op} was {results:?}"

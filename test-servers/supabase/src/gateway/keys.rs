@@ -8,7 +8,7 @@ pub(crate) const PUBLISHABLE_KEY: &str = "sb_publishable_tests_of_the_stack_aaaa
 pub(crate) const SECRET_KEY: &str = "sb_secret_tests_of_the_stack_bbbbbbbbbbbbb";
 
 /// The role of a caller without a token of his own, by the key.
-pub(super) fn role_of_key(request: &Request) -> Result<&'static str, Answer> {
+pub(super) fn role_of_key(request: &Request) -> Result<&'static str, Box<Answer>> {
     let in_query = request.query("apikey");
     let key = request.header("apikey").or(in_query.as_deref());
     match key {
@@ -36,8 +36,8 @@ pub(super) fn role_of_key(request: &Request) -> Result<&'static str, Answer> {
     }
 }
 
-fn refused(message: &str, hint: &str) -> Answer {
-    Answer::json(401, &json!({"message": message, "hint": hint}))
+fn refused(message: &str, hint: &str) -> Box<Answer> {
+    Box::new(Answer::json(401, &json!({"message": message, "hint": hint})))
 }
 
 /// The token in the header `Authorization`, unless it is only the key again.

@@ -145,7 +145,7 @@ impl Gateway {
         }
         let role = match keys::role_of_key(&request) {
             Ok(role) => role,
-            Err(refused) => return refused,
+            Err(refused) => return *refused,
         };
         with_cors(if let Some(rest) = path.strip_prefix("/rest/v1") {
             let rest = rest.to_owned();

@@ -122,7 +122,7 @@ impl Subscription {
             .as_ref()
             .is_none_or(|(column, value)| match &row[column] {
                 Value::String(text) => text == value,
-                other => other.to_string() == *value,
+                other => value.parse::<Value>().is_ok_and(|value| value == *other),
             });
         is("type", &self.event) && is("schema", &self.schema) && is("table", &self.table) && filtered
     }
