@@ -2,7 +2,9 @@
 
 use adapter_pocketbase::Profile;
 use serde_json::json;
-use sync_core::{ChangedFields, OpId, OpKind, Payload, PushBatch, PushOp, PushOutcome, RemoteStore, RemoteStoreExt, Stamp};
+use sync_core::{
+    ChangedFields, OpId, OpKind, Payload, PushBatch, PushOp, PushOutcome, RemoteStore, RemoteStoreExt, Stamp,
+};
 
 use crate::{
     feed_fixture::{patch_in_batch, send_batch},
@@ -22,7 +24,9 @@ async fn two_devices(world: &World) -> [Device; 2] {
 }
 
 async fn case_22_two_edits_of_one_field_are_one_conflict(profile: Profile) {
-    let Some(world) = World::start(profile).await else { return };
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     let [a, b] = two_devices(&world).await;
     a.create(&id(1), "base").await;
     a.sync().await;
@@ -39,12 +43,17 @@ async fn case_22_two_edits_of_one_field_are_one_conflict(profile: Profile) {
     }
     assert_eq!(conflicts, 1);
     let there = world.record(&id(1)).await["title"].clone();
-    assert_eq!((&a.view(&id(1)).await["title"], &b.view(&id(1)).await["title"]), (&there, &there));
+    assert_eq!(
+        (&a.view(&id(1)).await["title"], &b.view(&id(1)).await["title"]),
+        (&there, &there)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_22_increments_on_a_condition_are_all_counted() {
-    let Some(world) = World::start(Profile::Feed).await else { return };
+    let Some(world) = World::start(Profile::Feed).await else {
+        return;
+    };
     world.foreign_create(&id(1), "counter").await;
     let target = world.target(&world.ada);
     let key = sync_core::RecordKey::new(target.clone(), sync_core::RecordId::new(id(1)).unwrap());
@@ -59,7 +68,12 @@ async fn case_22_increments_on_a_condition_are_all_counted() {
                 let state = remote.get_one(&key).await.unwrap();
                 let fields = state.payload().unwrap().to_object().unwrap();
                 let next = fields["count"].as_i64().unwrap() + 1;
-                let op = update(&key, writer * 1_000_000 + tries, payload(&id(1), "counter", next), state.version().cloned());
+                let op = update(
+                    &key,
+                    writer * 1_000_000 + tries,
+                    payload(&id(1), "counter", next),
+                    state.version().cloned(),
+                );
                 match push_one(&*remote, op).await {
                     PushOutcome::Applied { .. } => done += 1,
                     PushOutcome::Conflict { .. } | PushOutcome::Retry { .. } => {}
@@ -110,7 +124,9 @@ async fn push_one(remote: &dyn RemoteStore, op: PushOp) -> PushOutcome {
 /// Four who write only their own field, at the same moment, through the adapter.
 async fn case_23_no_acknowledged_field_is_reverted(profile: Profile) {
     const ROUNDS: u64 = 25;
-    let Some(world) = World::start(profile).await else { return };
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     world.foreign_create(&id(1), "t0").await;
     let key = sync_core::RecordKey::new(world.target(&world.ada), sync_core::RecordId::new(id(1)).unwrap());
     let writers = ["title", "note", "count", "done"].into_iter().enumerate().map(|(writer, field)| {
@@ -142,7 +158,9 @@ async fn case_23_no_acknowledged_field_is_reverted(profile: Profile) {
 /// A writer that knows nothing of all this writes single PATCHes, which put back what they read before.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_23_the_feed_keeps_an_unaware_writer_from_reverting() {
-    let Some(world) = World::start(Profile::Feed).await else { return };
+    let Some(world) = World::start(Profile::Feed).await else {
+        return;
+    };
     world.foreign_create(&id(1), "counter").await;
     let key = sync_core::RecordKey::new(world.target(&world.ada), sync_core::RecordId::new(id(1)).unwrap());
     let remote = world.remote(&world.ada).await;
@@ -150,15 +168,24 @@ async fn case_23_the_feed_keeps_an_unaware_writer_from_reverting() {
     let foreign = async {
         for number in 0..150 {
             // Refused when it is stale; an app of that kind reads again.
-            world.foreign_patch(&id(1), json!({"note": format!("n{number}")})).await;
+            world
+                .foreign_patch(&id(1), json!({"note": format!("n{number}")}))
+                .await;
         }
     };
     let own = async {
         let mut accepted = 0;
         for number in 0..150 {
             let state = remote.get_one(&key).await.unwrap();
-            let count = state.payload().unwrap().to_object().unwrap()["count"].as_i64().unwrap();
-            let op = update(&key, number, payload(&id(1), "counter", count + 1), state.version().cloned());
+            let count = state.payload().unwrap().to_object().unwrap()["count"]
+                .as_i64()
+                .unwrap();
+            let op = update(
+                &key,
+                number,
+                payload(&id(1), "counter", count + 1),
+                state.version().cloned(),
+            );
             if let PushOutcome::Applied { .. } = push_one(&*remote, only(op, "count")).await {
                 accepted += 1;
             }
@@ -167,11 +194,17 @@ async fn case_23_the_feed_keeps_an_unaware_writer_from_reverting() {
     };
     let ((), accepted) = futures::future::join(foreign, own).await;
     assert!(accepted > 10, "{accepted} of 150 increments were accepted");
-    assert_eq!(world.record(&id(1)).await["count"], 1 + accepted, "each accepted increment is still there");
+    assert_eq!(
+        world.record(&id(1)).await["count"],
+        1 + accepted,
+        "each accepted increment is still there"
+    );
 }
 
 async fn case_24_an_update_that_meets_a_delete_is_not_taken_for_done(profile: Profile) {
-    let Some(world) = World::start(profile).await else { return };
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     world.foreign_create(&id(1), "theirs").await;
     let proxy = proxy(&world).await;
     let remote = world.remote_through(&proxy.url(), &world.ada).await;
@@ -191,11 +224,17 @@ async fn case_24_an_update_that_meets_a_delete_is_not_taken_for_done(profile: Pr
     futures::future::join(device.sync_until_sent(), delete).await;
     device.settle(profile).await;
     assert_eq!(world.count().await, 0);
-    assert_eq!(device.ids().await, Vec::<String>::new(), "the device does not hold it for synced");
+    assert_eq!(
+        device.ids().await,
+        Vec::<String>::new(),
+        "the device does not hold it for synced"
+    );
 }
 
 async fn case_36_what_did_not_change_does_not_go_back_and_forth(profile: Profile) {
-    let Some(world) = World::start(profile).await else { return };
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     let [a, b] = two_devices(&world).await;
     a.create(&id(1), "same").await;
     a.sync().await;
@@ -213,7 +252,13 @@ async fn case_36_what_did_not_change_does_not_go_back_and_forth(profile: Profile
     assert_eq!(pushed, 0, "nothing is pushed that nobody wrote");
     assert_eq!(world.record(&id(1)).await["updated"], before);
     // Another app's write without a change is no change for the devices either.
-    send_batch(world.admin(), vec![patch_in_batch("todos", &id(1), json!({"title": "same"}))]).await.success().unwrap();
+    send_batch(
+        world.admin(),
+        vec![patch_in_batch("todos", &id(1), json!({"title": "same"}))],
+    )
+    .await
+    .success()
+    .unwrap();
     for device in [&a, &b, &a, &b] {
         assert_eq!(device.sync().await.pushed, 0);
     }

@@ -13,7 +13,9 @@ in_both_profiles!(
 );
 
 async fn case_31_a_server_killed_during_a_push_gets_everything_once(profile: Profile) {
-    let Some(mut world) = World::start(profile).await else { return };
+    let Some(mut world) = World::start(profile).await else {
+        return;
+    };
     let device = world.device(&world.ada).await;
     for number in 0..1_000 {
         let id = id(number);
@@ -43,7 +45,9 @@ async fn case_31_a_server_killed_during_a_push_gets_everything_once(profile: Pro
 }
 
 async fn case_33_a_restored_backup_is_found_out_and_nothing_is_lost(profile: Profile) {
-    let Some(world) = World::start(profile).await else { return };
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     for number in 0..5 {
         world.foreign_create(&id(number), "kept").await;
     }
@@ -52,7 +56,11 @@ async fn case_33_a_restored_backup_is_found_out_and_nothing_is_lost(profile: Pro
     for number in 5..10 {
         world.foreign_create(&id(number), "lost by the restore").await;
     }
-    world.foreign_patch(&id(1), json!({"title": "changed"})).await.success().unwrap();
+    world
+        .foreign_patch(&id(1), json!({"title": "changed"}))
+        .await
+        .success()
+        .unwrap();
     device.sync().await;
     assert_eq!(device.ids().await.len(), 10);
     device.create(&id(100), "not sent yet").await;
@@ -66,20 +74,32 @@ async fn case_33_a_restored_backup_is_found_out_and_nothing_is_lost(profile: Pro
     let mut expected: Vec<_> = (0..5).chain(20..40).chain([100]).map(id).collect();
     expected.sort();
     assert_eq!(device.ids().await, expected);
-    assert_eq!(device.view(&id(1)).await["title"], "kept", "what the backup has is the truth");
+    assert_eq!(
+        device.view(&id(1)).await["title"],
+        "kept",
+        "what the backup has is the truth"
+    );
     assert_eq!(world.record(&id(100)).await["title"], "not sent yet");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_37_a_collection_without_times_is_refused_and_said() {
     let mut collection = owned_todos();
-    collection["fields"].as_array_mut().unwrap().retain(|field| field["name"] != "updated");
+    collection["fields"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|field| field["name"] != "updated");
     collection["indexes"] = json!([]);
     let Some(world) = World::start_with(Profile::Plain, json!([collection])).await else {
         return;
     };
-    let config = PocketBaseConfig::new(world.server.url()).unwrap().with_collection(todos_mapping());
-    let error = world.connect(config, reqwest(), &world.ada.token).await.unwrap_err();
+    let config = PocketBaseConfig::new(world.server.url())
+        .unwrap()
+        .with_collection(todos_mapping());
+    let error = world
+        .connect(config, reqwest(), &world.ada.token)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
     assert!(error.to_string().contains("updated"), "{error}");
 }
@@ -99,7 +119,9 @@ async fn case_37_a_missing_index_is_no_obstacle(profile: Profile) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_capabilities_say_what_each_profile_guarantees() {
     for profile in [Profile::Plain, Profile::Feed] {
-        let Some(world) = World::start(profile).await else { return };
+        let Some(world) = World::start(profile).await else {
+            return;
+        };
         let capabilities = world.remote(&world.ada).await.capabilities();
         let feed = profile == Profile::Feed;
         assert_eq!(capabilities.cursor == CursorKind::CommitOrdered, feed);
@@ -119,6 +141,10 @@ async fn the_capabilities_say_what_each_profile_guarantees() {
             .with_collection(todos_mapping())
             .require_feed();
         let strict = world.connect(config, reqwest(), &world.ada.token).await;
-        assert_eq!(strict.is_ok(), feed, "a weaker profile is never taken for a stronger one");
+        assert_eq!(
+            strict.is_ok(),
+            feed,
+            "a weaker profile is never taken for a stronger one"
+        );
     }
 }

@@ -167,12 +167,18 @@ async fn cascades_truncation_and_raw_sql_are_seen() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tombstones_carry_the_fields_they_were_told_to() {
-    let options = adapter_pocketbase::feed::FeedOptions::new("todos").unwrap().with_copied_field("title").unwrap();
+    let options = adapter_pocketbase::feed::FeedOptions::new("todos")
+        .unwrap()
+        .with_copied_field("title")
+        .unwrap();
     let Some(fed) = Fed::start_with(&json!([todos()]), options).await else {
         return;
     };
     fed.create(json!({"id": id(1), "title": "its own id"})).await;
-    fed.patch(&id(1), json!({"title": "another"})).await.success().unwrap();
+    fed.patch(&id(1), json!({"title": "another"}))
+        .await
+        .success()
+        .unwrap();
     assert_eq!(fed.gone().await, Vec::<Value>::new(), "it is no scope field");
     fed.delete(&id(1)).await.success().unwrap();
     assert_eq!(fed.gone().await[0]["title"], "another");

@@ -8,13 +8,13 @@ use std::{
 use adapter_pocketbase::{PocketBaseConfig, Profile};
 use async_trait::async_trait;
 use serde_json::json;
-use sync_core::{PullRequest, RemoteStore, RemoteStoreExt, SyncPoint};
+use sync_core::{PullRequest, RemoteStore, RemoteStoreExt, SyncPoint, resolve::LastWriteWins};
 use sync_http::{HttpRequest, HttpResponse, HttpStream, Transport, TransportError};
 
 use crate::{
     feed_fixture::{create_in_batch, send_batch},
     load::{Load, race_of},
-    world::{World, id, in_both_profiles, reqwest, todos_mapping},
+    world::{Device, World, id, in_both_profiles, reqwest, todos_mapping},
 };
 
 in_both_profiles!(
@@ -25,6 +25,7 @@ in_both_profiles!(
     case_05_records_of_the_same_millisecond_are_all_seen,
     case_06_a_sync_point_outlives_the_process,
     case_07_no_time_is_sent_in_another_form_than_the_servers,
+    a_sync_without_news_takes_at_most_two_requests,
 );
 
 async fn fill(world: &World, count: u64) {
@@ -34,16 +35,24 @@ async fn fill(world: &World, count: u64) {
             let record = json!({"id": id(number), "title": "old", "count": number, "owner": world.ada.id});
             create_in_batch("todos", record)
         });
-        send_batch(world.admin(), requests.collect()).await.success().unwrap();
+        send_batch(world.admin(), requests.collect())
+            .await
+            .success()
+            .unwrap();
     }
 }
 
 async fn case_01_a_first_pull_delivers_every_record_once_with_pages_of_any_size(profile: Profile) {
-    let Some(world) = World::start(profile).await else { return };
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     fill(&world, 2_500).await;
     let remote = world.remote(&world.ada).await;
     for page_size in [5_000, 1_000, 500, 7] {
-        let pages = remote.pull_all(&world.target(&world.ada), None, page_size).await.unwrap();
+        let pages = remote
+            .pull_all(&world.target(&world.ada), None, page_size)
+            .await
+            .unwrap();
         let mut times: BTreeMap<String, u32> = BTreeMap::new();
         for change in pages.iter().flat_map(|page| &page.changes) {
             *times.entry(change.id.to_string()).or_default() += 1;
@@ -55,7 +64,9 @@ async fn case_01_a_first_pull_delivers_every_record_once_with_pages_of_any_size(
 
 /// Lets a load run while a device synchronizes, and compares when everybody is done.
 async fn nothing_is_missing(profile: Profile, load: Load) {
-    let Some(world) = World::start(profile).await else { return };
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     let device = world.device(&world.ada).await;
     let written = race_of(world.admin(), load, &world.ada.id, async || {
         device.sync().await;
@@ -65,7 +76,12 @@ async fn nothing_is_missing(profile: Profile, load: Load) {
     let here: BTreeSet<String> = device.ids().await.into_iter().collect();
     let missing = written.live.difference(&here).count();
     let extra = here.difference(&written.live).count();
-    assert_eq!((missing, extra), (0, 0), "missing and extra of {}", written.live.len());
+    assert_eq!(
+        (missing, extra),
+        (0, 0),
+        "missing and extra of {}",
+        written.live.len()
+    );
 }
 
 async fn case_02_nothing_of_eight_writers_is_missing(profile: Profile) {
@@ -81,11 +97,15 @@ async fn case_04_nothing_of_singles_beside_batches_and_deletes_is_missing(profil
 }
 
 async fn case_05_records_of_the_same_millisecond_are_all_seen(profile: Profile) {
-    let Some(world) = World::start(profile).await else { return };
-    let requests = (0..1_000).map(|number| {
-        create_in_batch("todos", json!({"id": id(number), "owner": world.ada.id}))
-    });
-    send_batch(world.admin(), requests.collect()).await.success().unwrap();
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
+    let requests =
+        (0..1_000).map(|number| create_in_batch("todos", json!({"id": id(number), "owner": world.ada.id})));
+    send_batch(world.admin(), requests.collect())
+        .await
+        .success()
+        .unwrap();
     let rows = world
         .admin()
         .sql("SELECT COUNT(DISTINCT updated) FROM todos")
@@ -94,14 +114,27 @@ async fn case_05_records_of_the_same_millisecond_are_all_seen(profile: Profile) 
     let moments: u32 = rows[0][0].as_str().unwrap().parse().unwrap();
     assert!(moments < 700, "{moments} moments for 1,000 records are no trap");
     let remote = world.remote(&world.ada).await;
-    let pages = remote.pull_all(&world.target(&world.ada), None, 100).await.unwrap();
-    let ids: Vec<_> = pages.iter().flat_map(|page| &page.changes).map(|change| &change.id).collect();
+    let pages = remote
+        .pull_all(&world.target(&world.ada), None, 100)
+        .await
+        .unwrap();
+    let ids: Vec<_> = pages
+        .iter()
+        .flat_map(|page| &page.changes)
+        .map(|change| &change.id)
+        .collect();
     let distinct: BTreeSet<_> = ids.iter().collect();
-    assert_eq!((ids.len(), distinct.len()), (1_000, 1_000), "applied, and distinct");
+    assert_eq!(
+        (ids.len(), distinct.len()),
+        (1_000, 1_000),
+        "applied, and distinct"
+    );
 }
 
 async fn case_06_a_sync_point_outlives_the_process(profile: Profile) {
-    let Some(world) = World::start(profile).await else { return };
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     fill(&world, 30).await;
     let target = world.target(&world.ada);
     let first = world.remote(&world.ada).await;
@@ -111,8 +144,15 @@ async fn case_06_a_sync_point_outlives_the_process(profile: Profile) {
     world.foreign_create(&id(1_000), "new").await;
 
     let second = world.remote(&world.ada).await;
-    let pages = second.pull_all(&target, Some(SyncPoint::new(kept)), 10).await.unwrap();
-    let ids: Vec<_> = pages.iter().flat_map(|page| &page.changes).map(|change| change.id.to_string()).collect();
+    let pages = second
+        .pull_all(&target, Some(SyncPoint::new(kept)), 10)
+        .await
+        .unwrap();
+    let ids: Vec<_> = pages
+        .iter()
+        .flat_map(|page| &page.changes)
+        .map(|change| change.id.to_string())
+        .collect();
     assert!(ids.contains(&id(1_000)), "{ids:?}");
     // A plain server's answers overlap by time, and all of this happened within the overlap.
     if profile == Profile::Feed {
@@ -130,7 +170,10 @@ struct Recorder {
 #[async_trait]
 impl Transport for Recorder {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, TransportError> {
-        let query = request.url.query_pairs().map(|(name, value)| format!("{name}={value}"));
+        let query = request
+            .url
+            .query_pairs()
+            .map(|(name, value)| format!("{name}={value}"));
         let asked = format!("{} {}", request.url.path(), query.collect::<Vec<_>>().join(" "));
         self.asked.lock().unwrap().push(asked);
         self.inner.send(request).await
@@ -141,15 +184,48 @@ impl Transport for Recorder {
     }
 }
 
-async fn case_07_no_time_is_sent_in_another_form_than_the_servers(profile: Profile) {
-    let Some(world) = World::start(profile).await else { return };
+async fn a_sync_without_news_takes_at_most_two_requests(profile: Profile) {
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     fill(&world, 30).await;
     let recorder = Arc::new(Recorder {
         inner: reqwest(),
         asked: Mutex::default(),
     });
-    let config = PocketBaseConfig::new(world.server.url()).unwrap().with_collection(todos_mapping());
-    let remote = world.connect(config, recorder.clone(), &world.ada.token).await.unwrap();
+    let config = PocketBaseConfig::new(world.server.url())
+        .unwrap()
+        .with_collection(todos_mapping());
+    let remote = world
+        .connect(config, recorder.clone(), &world.ada.token)
+        .await
+        .unwrap();
+    let device = Device::open(remote, world.target(&world.ada), LastWriteWins).await;
+    device.sync().await;
+    device.sync().await;
+    recorder.asked.lock().unwrap().clear();
+    device.sync().await;
+    let asked = recorder.asked.lock().unwrap().clone();
+    assert!(asked.len() <= 2, "{asked:#?}");
+    assert!(!asked.is_empty());
+}
+
+async fn case_07_no_time_is_sent_in_another_form_than_the_servers(profile: Profile) {
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
+    fill(&world, 30).await;
+    let recorder = Arc::new(Recorder {
+        inner: reqwest(),
+        asked: Mutex::default(),
+    });
+    let config = PocketBaseConfig::new(world.server.url())
+        .unwrap()
+        .with_collection(todos_mapping());
+    let remote = world
+        .connect(config, recorder.clone(), &world.ada.token)
+        .await
+        .unwrap();
     let mut request = PullRequest {
         target: world.target(&world.ada),
         since: None,
@@ -167,6 +243,9 @@ async fn case_07_no_time_is_sent_in_another_form_than_the_servers(profile: Profi
     };
     assert!(!asked.iter().any(|asked| moment(asked, 'T')), "{asked:#?}");
     if profile == Profile::Plain {
-        assert!(asked.iter().any(|asked| moment(asked, ' ')), "the trap needs a time: {asked:#?}");
+        assert!(
+            asked.iter().any(|asked| moment(asked, ' ')),
+            "the trap needs a time: {asked:#?}"
+        );
     }
 }

@@ -5,12 +5,14 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use adapter_pocketbase::{CollectionMapping, FieldKind, PocketBaseConfig, Profile};
 use serde_json::{Value, json};
 use sync_core::{
-    CollectionName, CollectionSchema, LocalStore, OpState, ParkReason, Payload, RecordId, RecordKey, SyncEngine,
-    TokioTimer, Write, resolve::LastWriteWins,
+    CollectionName, CollectionSchema, LocalStore, OpState, ParkReason, Payload, RecordId, RecordKey,
+    SyncEngine, TokioTimer, Write, resolve::LastWriteWins,
 };
 use sync_http::testing::{FaultProxy, ProxyFault};
 
-use crate::world::{Device, World, id, in_both_profiles, options, owned_todos, payload, reqwest, TODO_FIELDS};
+use crate::world::{
+    Device, TODO_FIELDS, World, id, in_both_profiles, options, owned_todos, payload, reqwest,
+};
 
 in_both_profiles!(
     case_08_a_create_whose_answer_is_lost_makes_one_record,
@@ -37,7 +39,9 @@ async fn device_behind(world: &World, proxy: &FaultProxy) -> Device {
 }
 
 async fn case_08_a_create_whose_answer_is_lost_makes_one_record(profile: Profile) {
-    let Some(world) = World::start(profile).await else { return };
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     let proxy = proxy(&world).await;
     let device = device_behind(&world, &proxy).await;
     device.create(&id(1), "once").await;
@@ -50,7 +54,9 @@ async fn case_08_a_create_whose_answer_is_lost_makes_one_record(profile: Profile
 }
 
 async fn case_09_a_batch_whose_answer_is_lost_is_done_once(profile: Profile) {
-    let Some(world) = World::start(profile).await else { return };
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     let proxy = proxy(&world).await;
     let device = device_behind(&world, &proxy).await;
     for number in 0..50 {
@@ -93,7 +99,11 @@ async fn case_10_an_id_that_is_taken_is_a_conflict_and_no_success(profile: Profi
         device.sync_until_sent().await;
         device.sync().await;
         let here = device.view(&id(1)).await;
-        assert_eq!(here["title"], world.record(&id(1)).await["title"], "both sides agree");
+        assert_eq!(
+            here["title"],
+            world.record(&id(1)).await["title"],
+            "both sides agree"
+        );
         let conflicts = device.engine.conflicts(&Default::default()).await.unwrap();
         assert_eq!(conflicts.len(), 1, "it was settled as a conflict");
         assert_eq!(world.count().await, 1);
@@ -106,7 +116,11 @@ async fn case_11_one_refused_operation_keeps_no_other_from_applying(profile: Pro
     };
     let device = world.device(&world.ada).await;
     for number in 0..50 {
-        let title = if number == 17 { "far too long a title" } else { "fits" };
+        let title = if number == 17 {
+            "far too long a title"
+        } else {
+            "fits"
+        };
         device.create(&id(number), title).await;
     }
     device.sync().await;
@@ -137,9 +151,15 @@ async fn case_12_every_limit_of_batches_is_lived_with(profile: Profile) {
         json!({"enabled": true, "maxRequests": 50, "timeout": 3, "maxBodySize": 3_000}),
         json!({"enabled": true, "maxRequests": 50_000, "timeout": 1}),
     ];
-    let Some(world) = World::start(profile).await else { return };
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     for (round, limit) in (0..).zip(limits) {
-        world.admin().change_settings(&json!({ "batch": limit })).await.unwrap();
+        world
+            .admin()
+            .change_settings(&json!({ "batch": limit }))
+            .await
+            .unwrap();
         let device = world.device(&world.ada).await;
         let count = if round == 3 { 2_000 } else { 60 };
         let writes = (0..count).map(|number| {
@@ -152,19 +172,31 @@ async fn case_12_every_limit_of_batches_is_lived_with(profile: Profile) {
         device.delete(&id(round * 10_000)).await;
         device.sync_until_sent().await;
         for number in [1, count / 2] {
-            device.update(&id(round * 10_000 + number), json!({"title": "changed"})).await;
+            device
+                .update(&id(round * 10_000 + number), json!({"title": "changed"}))
+                .await;
         }
         device.delete(&id(round * 10_000 + 2)).await;
         device.sync_until_sent().await;
-        let path = format!("title = 'changed' AND id >= '{}' AND id < '{}'", id(round * 10_000), id((round + 1) * 10_000));
-        let rows = world.admin().sql(&format!("SELECT COUNT(*) FROM todos WHERE {path}")).await.unwrap();
+        let path = format!(
+            "title = 'changed' AND id >= '{}' AND id < '{}'",
+            id(round * 10_000),
+            id((round + 1) * 10_000)
+        );
+        let rows = world
+            .admin()
+            .sql(&format!("SELECT COUNT(*) FROM todos WHERE {path}"))
+            .await
+            .unwrap();
         assert_eq!(rows[0][0], "2", "{limit}");
     }
     assert_eq!(world.count().await, 3 * 58 + 1_998);
 }
 
 async fn case_13_rate_limits_slow_down_and_lose_nothing(profile: Profile) {
-    let Some(world) = World::start(profile).await else { return };
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     let device = world.device(&world.ada).await;
     let rules = json!([
         {"label": "*:create", "maxRequests": 20, "duration": 2},
@@ -177,7 +209,7 @@ async fn case_13_rate_limits_slow_down_and_lose_nothing(profile: Profile) {
         device.create(&id(number), "made").await;
     }
     let begun = std::time::Instant::now();
-    device.sync_until_sent().await;
+    device.sync_until_sent_every(Duration::from_millis(300)).await;
     assert_eq!(world.count().await, 60);
     assert!(begun.elapsed() > Duration::from_secs(2), "the limits did bite");
     assert_eq!(device.ids().await.len(), 60);
@@ -199,26 +231,48 @@ async fn case_16_what_a_rule_denies_is_reported_and_the_rest_goes_on(profile: Pr
     device.update(&id(2), json!({"title": "changed"})).await;
     device.create(&id(4), "allowed").await;
     device.sync().await;
-    let mut refused: Vec<_> = device.ops().await.iter().map(|op| op.key.id.to_string()).collect();
+    let mut refused: Vec<_> = device
+        .ops()
+        .await
+        .iter()
+        .map(|op| op.key.id.to_string())
+        .collect();
     refused.sort();
     assert_eq!(refused, [id(1), id(3)], "{:?}", device.ops().await);
-    assert!(device.ops().await.iter().all(|op| matches!(op.state, OpState::Parked(_))));
+    assert!(
+        device
+            .ops()
+            .await
+            .iter()
+            .all(|op| matches!(op.state, OpState::Parked(_)))
+    );
     assert_eq!(world.record(&id(2)).await["title"], "changed");
     assert_eq!(world.record(&id(4)).await["title"], "allowed");
 
     // A rule that is null is for superusers only.
     let closed = json!({"createRule": null});
     let path = "/api/collections/todos";
-    world.admin().send("PATCH", path, Some(&closed)).await.unwrap().success().unwrap();
+    world
+        .admin()
+        .send("PATCH", path, Some(&closed))
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
     device.create(&id(5), "too late").await;
     device.sync().await;
     let ops = device.ops().await;
     assert_eq!(ops.len(), 3, "{ops:?}");
-    assert!(ops.iter().all(|op| matches!(op.state, OpState::Parked(_))), "{ops:?}");
+    assert!(
+        ops.iter().all(|op| matches!(op.state, OpState::Parked(_))),
+        "{ops:?}"
+    );
 }
 
 async fn case_21_deleting_what_is_gone_is_done(profile: Profile) {
-    let Some(world) = World::start(profile).await else { return };
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     let device = world.device(&world.ada).await;
     for number in 0..4 {
         device.create(&id(number), "made").await;
@@ -270,7 +324,10 @@ async fn case_26_parents_go_before_their_children_and_a_refused_one_holds_them(p
     let engine = SyncEngine::builder(store, remote)
         .register_schema(CollectionSchema::untyped("lists", "id").unwrap(), LastWriteWins)
         .register_schema(
-            CollectionSchema::untyped("todos", "id").unwrap().with_parent("list", "lists").unwrap(),
+            CollectionSchema::untyped("todos", "id")
+                .unwrap()
+                .with_parent("list", "lists")
+                .unwrap(),
             LastWriteWins,
         )
         .options(options())
@@ -283,15 +340,27 @@ async fn case_26_parents_go_before_their_children_and_a_refused_one_holds_them(p
         let (child, parent) = (id(child), id(parent));
         let todo = json!({"id": child, "title": "a todo", "list": parent});
         let list = json!({"id": parent, "title": title});
-        engine.write(Write::create_raw(key("todos", &child), record(todo))).await.unwrap();
-        engine.write(Write::create_raw(key("lists", &parent), record(list))).await.unwrap();
+        engine
+            .write(Write::create_raw(key("todos", &child), record(todo)))
+            .await
+            .unwrap();
+        engine
+            .write(Write::create_raw(key("lists", &parent), record(list)))
+            .await
+            .unwrap();
     }
     engine.synchronize(&scope).await.unwrap();
     assert_eq!(world.record(&id(11)).await["list"], id(1));
     let ops = engine.pending_ops(&Default::default()).await.unwrap();
     assert_eq!(ops.len(), 2, "the refused parent and its child: {ops:?}");
-    assert!(ops.iter().any(|op| op.key.id.as_str() == id(2) && matches!(op.state, OpState::Parked(_))));
-    assert!(ops.iter().any(|op| op.key.id.as_str() == id(12)), "the child is kept");
+    assert!(
+        ops.iter()
+            .any(|op| op.key.id.as_str() == id(2) && matches!(op.state, OpState::Parked(_)))
+    );
+    assert!(
+        ops.iter().any(|op| op.key.id.as_str() == id(12)),
+        "the child is kept"
+    );
 }
 
 async fn case_27_a_unique_field_that_is_taken_is_reported_by_its_name(profile: Profile) {
@@ -323,19 +392,29 @@ async fn case_40_a_large_record_is_sent_and_one_too_large_is_reported(profile: P
     };
     let fields = TODO_FIELDS.into_iter().chain([("data", FieldKind::Json)]);
     let mapping = CollectionMapping::fields("todos", fields).with_scope_field("user", "owner");
-    let config = PocketBaseConfig::new(world.server.url()).unwrap().with_collection(mapping);
+    let config = PocketBaseConfig::new(world.server.url())
+        .unwrap()
+        .with_collection(mapping);
     let remote = world.connect(config, reqwest(), &world.ada.token).await.unwrap();
     let device = Device::open(remote, world.target(&world.ada), LastWriteWins).await;
     for (number, size) in [(1, 900_000), (2, 1_100_000)] {
         let mut record: Value = serde_json::from_str(payload(&id(number), "large", 1).as_str()).unwrap();
         record["data"] = json!({"text": "x".repeat(size)});
-        let write = Write::create_raw(device.key(&id(number)), Payload::parse(record.to_string()).unwrap());
+        let write = Write::create_raw(
+            device.key(&id(number)),
+            Payload::parse(record.to_string()).unwrap(),
+        );
         device.engine.write(write).await.unwrap();
     }
     device.sync().await;
     let stored = world.record(&id(1)).await;
     assert_eq!(stored["data"]["text"].as_str().unwrap().len(), 900_000);
     let ops = device.ops().await;
-    assert_eq!(ops.len(), 1, "{:?}", ops.iter().map(|op| &op.state).collect::<Vec<_>>());
+    assert_eq!(
+        ops.len(),
+        1,
+        "{:?}",
+        ops.iter().map(|op| &op.state).collect::<Vec<_>>()
+    );
     assert_refused(&ops[0].state, Some("data"), "validation_json_size_limit");
 }

@@ -18,7 +18,9 @@ in_both_profiles!(
 );
 
 async fn case_14_a_sign_in_that_expires_removes_nothing_and_parks_the_queue(profile: Profile) {
-    let Some(world) = World::start(profile).await else { return };
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     for number in 0..20 {
         world.foreign_create(&id(number), "theirs").await;
     }
@@ -39,15 +41,26 @@ async fn case_14_a_sign_in_that_expires_removes_nothing_and_parks_the_queue(prof
     }
     assert_eq!(device.ids().await.len(), 20, "20, one made and one deleted here");
     assert_eq!(device.pending().await.total(), 3);
-    assert!(device.ops().await.iter().all(|op| op.attempts <= 1), "no attempts are burnt");
+    assert!(
+        device.ops().await.iter().all(|op| op.attempts <= 1),
+        "no attempts are burnt"
+    );
 
     // The same store, signed in anew.
     let email = world.ada.email.clone();
     let body = json!({"password": PASSWORD, "passwordConfirm": PASSWORD});
     let path = format!("/api/collections/users/records/{}", world.ada.id);
-    world.admin().send("PATCH", &path, Some(&body)).await.unwrap().success().unwrap();
+    world
+        .admin()
+        .send("PATCH", &path, Some(&body))
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
     let token = world.admin().token_of("users", &email, PASSWORD).await.unwrap();
-    let config = PocketBaseConfig::new(world.server.url()).unwrap().with_collection(todos_mapping());
+    let config = PocketBaseConfig::new(world.server.url())
+        .unwrap()
+        .with_collection(todos_mapping());
     let remote = world.connect(config, reqwest(), &token).await.unwrap();
     let again = Device::open_on(device.store.clone(), remote, device.target.clone(), LastWriteWins).await;
     again.sync_until_sent().await;
@@ -58,7 +71,9 @@ async fn case_14_a_sign_in_that_expires_removes_nothing_and_parks_the_queue(prof
 }
 
 async fn case_15_a_token_that_never_was_good_removes_nothing(profile: Profile) {
-    let Some(world) = World::start(profile).await else { return };
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     for number in 0..5 {
         world.foreign_create(&id(number), "theirs").await;
     }
@@ -66,15 +81,33 @@ async fn case_15_a_token_that_never_was_good_removes_nothing(profile: Profile) {
     good.sync().await;
     let profile_told = world.remote(&world.ada).await.profile().clone();
 
-    let config = PocketBaseConfig::new(world.server.url()).unwrap().with_collection(todos_mapping());
-    let refused = world.connect(config.clone(), reqwest(), "not-a-token").await.unwrap_err();
+    let config = PocketBaseConfig::new(world.server.url())
+        .unwrap()
+        .with_collection(todos_mapping());
+    let refused = world
+        .connect(config.clone(), reqwest(), "not-a-token")
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unauthenticated, "{refused}");
 
-    let tokens = Arc::new(sync_http::FixedToken::new(Credentials::new(Secret::new("not-a-token"))));
-    let remote =
-        adapter_pocketbase::PocketBaseRemoteStore::open(config, reqwest(), tokens, Effects::tokio(), profile_told)
-            .unwrap();
-    let device = Device::open_on(good.store.clone(), Arc::new(remote), good.target.clone(), LastWriteWins).await;
+    let tokens = Arc::new(sync_http::FixedToken::new(Credentials::new(Secret::new(
+        "not-a-token",
+    ))));
+    let remote = adapter_pocketbase::PocketBaseRemoteStore::open(
+        config,
+        reqwest(),
+        tokens,
+        Effects::tokio(),
+        profile_told,
+    )
+    .unwrap();
+    let device = Device::open_on(
+        good.store.clone(),
+        Arc::new(remote),
+        good.target.clone(),
+        LastWriteWins,
+    )
+    .await;
     device.create(&id(9), "mine").await;
     let error = device.engine.synchronize(device.scope()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated, "{error}");
@@ -84,7 +117,9 @@ async fn case_15_a_token_that_never_was_good_removes_nothing(profile: Profile) {
 }
 
 async fn a_session_renews_its_token_and_goes_on_after_a_new_sign_in(profile: Profile) {
-    let Some(world) = World::start(profile).await else { return };
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
     world.foreign_create(&id(1), "theirs").await;
     let effects = Effects::tokio();
     let auth = Arc::new(PocketBaseAuth::new(world.server.url(), "users", reqwest()).unwrap());
@@ -99,8 +134,13 @@ async fn a_session_renews_its_token_and_goes_on_after_a_new_sign_in(profile: Pro
         RefreshOptions::default(),
     ));
     session.sign_in(signed_in.clone()).await.unwrap();
-    let config = PocketBaseConfig::new(world.server.url()).unwrap().with_collection(todos_mapping());
-    let remote = world.connect_with(config, reqwest(), session.clone()).await.unwrap();
+    let config = PocketBaseConfig::new(world.server.url())
+        .unwrap()
+        .with_collection(todos_mapping());
+    let remote = world
+        .connect_with(config, reqwest(), session.clone())
+        .await
+        .unwrap();
     let device = Device::open(remote, world.target(&world.ada), LastWriteWins).await;
     device.sync().await;
     let renewed = session.renew(Some(&signed_in)).await.unwrap();
@@ -115,8 +155,17 @@ async fn a_session_renews_its_token_and_goes_on_after_a_new_sign_in(profile: Pro
     assert_eq!(wrong.kind(), ErrorKind::Unauthenticated, "{wrong}");
     let body = json!({"password": PASSWORD, "passwordConfirm": PASSWORD});
     let path = format!("/api/collections/users/records/{}", world.ada.id);
-    world.admin().send("PATCH", &path, Some(&body)).await.unwrap().success().unwrap();
-    session.sign_in(auth.sign_in(&world.ada.email, &password).await.unwrap()).await.unwrap();
+    world
+        .admin()
+        .send("PATCH", &path, Some(&body))
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
+    session
+        .sign_in(auth.sign_in(&world.ada.email, &password).await.unwrap())
+        .await
+        .unwrap();
     device.sync_until_sent().await;
     assert_eq!(world.record(&id(2)).await["title"], "mine");
 }

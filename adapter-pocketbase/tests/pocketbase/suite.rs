@@ -73,7 +73,7 @@ impl Form {
                 json!({"name": "title", "type": "text", "max": 100_000}),
                 json!({"name": "done", "type": "json"}),
                 json!({"name": "count", "type": "json"}),
-                json!({"name": "note", "type": "text"}),
+                json!({"name": "note", "type": "json"}),
             ],
         };
         fields.extend([
@@ -97,7 +97,7 @@ impl Form {
                     ("title", FieldKind::OptionalText),
                     ("done", FieldKind::Json),
                     ("count", FieldKind::Json),
-                    ("note", FieldKind::OptionalText),
+                    ("note", FieldKind::Json),
                 ],
             ),
         };
@@ -107,7 +107,11 @@ impl Form {
 
 impl Fixture {
     async fn start(profile: Profile, role: Role, form: Form) -> Option<Self> {
-        let collections: Vec<Value> = form.collections().into_iter().map(|name| form.collection(name)).collect();
+        let collections: Vec<Value> = form
+            .collections()
+            .into_iter()
+            .map(|name| form.collection(name))
+            .collect();
         let server = plain(&collections.into()).await?;
         if profile == Profile::Feed {
             let operator = operator(&server).await;
@@ -172,16 +176,29 @@ impl RemoteFixture for Fixture {
             empty += &format!("DELETE FROM {name};");
         }
         self.sql(&empty).await;
-        let tables = self.server.admin().sql("SELECT name FROM sqlite_master WHERE name LIKE 'sync_%_gone'").await.unwrap();
+        let tables = self
+            .server
+            .admin()
+            .sql("SELECT name FROM sqlite_master WHERE name LIKE 'sync_%_gone'")
+            .await
+            .unwrap();
         for table in tables {
-            self.sql(&format!("DELETE FROM {};", table[0].as_str().unwrap())).await;
+            self.sql(&format!("DELETE FROM {};", table[0].as_str().unwrap()))
+                .await;
         }
         let account = &self.accounts[self.account.load(Ordering::Relaxed)];
         let path = format!("/api/collections/{}/impersonate/{account}", self.accounts());
-        let answer = self.server.admin().send("POST", &path, Some(&json!({"duration": 3_600}))).await.unwrap();
+        let answer = self
+            .server
+            .admin()
+            .send("POST", &path, Some(&json!({"duration": 3_600})))
+            .await
+            .unwrap();
         let token = answer.json().unwrap()["token"].as_str().unwrap().to_owned();
         let tokens = Arc::new(FixedToken::new(Credentials::from_jwt(Secret::new(token))));
-        let remote = PocketBaseRemoteStore::connect(config, reqwest(), tokens, Effects::tokio()).await.unwrap();
+        let remote = PocketBaseRemoteStore::connect(config, reqwest(), tokens, Effects::tokio())
+            .await
+            .unwrap();
         Arc::new(remote)
     }
 
@@ -199,7 +216,12 @@ impl RemoteFixture for Fixture {
     }
 
     async fn delete_without_trace(&self, _: &dyn RemoteStore, key: &RecordKey) -> bool {
-        self.sql(&format!("DELETE FROM {} WHERE {}", key.target.collection, self.row(key))).await;
+        self.sql(&format!(
+            "DELETE FROM {} WHERE {}",
+            key.target.collection,
+            self.row(key)
+        ))
+        .await;
         true
     }
 
@@ -210,9 +232,19 @@ impl RemoteFixture for Fixture {
 
     async fn expire_sign_in(&self, _: &dyn RemoteStore) -> bool {
         let account = self.account.fetch_add(1, Ordering::Relaxed);
-        let path = format!("/api/collections/{}/records/{}", self.accounts(), self.accounts[account]);
+        let path = format!(
+            "/api/collections/{}/records/{}",
+            self.accounts(),
+            self.accounts[account]
+        );
         let body = json!({"password": "another-password", "passwordConfirm": "another-password"});
-        self.server.admin().send("PATCH", &path, Some(&body)).await.unwrap().success().unwrap();
+        self.server
+            .admin()
+            .send("PATCH", &path, Some(&body))
+            .await
+            .unwrap()
+            .success()
+            .unwrap();
         true
     }
 
@@ -242,8 +274,15 @@ impl RemoteFixture for Fixture {
         remote.push(batch).await.unwrap();
         let (table, row) = (key.target.collection.to_string(), self.row(key));
         let gone = format!("sync_{table}_gone");
-        let has_feed = self.server.admin().sql(&format!("SELECT COUNT(*) FROM {gone}")).await.is_ok();
-        let mut take_away = format!("CREATE TABLE late AS SELECT * FROM {table} WHERE {row}; DELETE FROM {table} WHERE {row};");
+        let has_feed = self
+            .server
+            .admin()
+            .sql(&format!("SELECT COUNT(*) FROM {gone}"))
+            .await
+            .is_ok();
+        let mut take_away = format!(
+            "CREATE TABLE late AS SELECT * FROM {table} WHERE {row}; DELETE FROM {table} WHERE {row};"
+        );
         if has_feed {
             take_away += &format!("DELETE FROM {gone};");
         }

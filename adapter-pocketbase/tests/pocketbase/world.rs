@@ -11,8 +11,8 @@ use pocketbase_server::{Admin, Answer, Server};
 use serde_json::{Value, json};
 use sync_core::{
     CachePolicy, CollectionName, CollectionSchema, Effects, EngineOptions, ErrorKind, LocalStore, OpCounts,
-    Payload, PendingOp, ReadOptions, RecordId, RecordKey, RemoteStore, RemoteVersion, Result, SyncEngine, SyncReport, SyncScope,
-    Target, TokioTimer, Write,
+    Payload, PendingOp, ReadOptions, RecordId, RecordKey, RemoteStore, RemoteVersion, Result, SyncEngine,
+    SyncReport, SyncScope, Target, TokioTimer, Write,
     query::QuerySpec,
     resolve::{ConflictResolver, LastWriteWins},
 };
@@ -101,7 +101,10 @@ impl World {
     pub(crate) async fn start_with(profile: Profile, collections: Value) -> Option<Self> {
         let server = plain(&collections).await?;
         if profile == Profile::Feed {
-            let options = FeedOptions::new("todos").unwrap().with_scope_field("owner").unwrap();
+            let options = FeedOptions::new("todos")
+                .unwrap()
+                .with_scope_field("owner")
+                .unwrap();
             setup(&operator(&server).await, &options).await.unwrap();
         }
         let mut users = Vec::new();
@@ -131,13 +134,17 @@ impl World {
 
     /// The remote as a user sees it, over a good network.
     pub(crate) async fn remote(&self, user: &User) -> Arc<PocketBaseRemoteStore> {
-        let config = PocketBaseConfig::new(self.server.url()).unwrap().with_collection(todos_mapping());
+        let config = PocketBaseConfig::new(self.server.url())
+            .unwrap()
+            .with_collection(todos_mapping());
         self.connect(config, reqwest(), &user.token).await.unwrap()
     }
 
     /// The remote through another address of the server, such as a proxy's.
     pub(crate) async fn remote_through(&self, url: &str, user: &User) -> Arc<PocketBaseRemoteStore> {
-        let config = PocketBaseConfig::new(url).unwrap().with_collection(todos_mapping());
+        let config = PocketBaseConfig::new(url)
+            .unwrap()
+            .with_collection(todos_mapping());
         self.connect(config, reqwest(), &user.token).await.unwrap()
     }
 
@@ -301,6 +308,11 @@ impl Device {
 
     /// Synchronizes until nothing is pending that can be sent, over failures that pass by themselves.
     pub(crate) async fn sync_until_sent(&self) {
+        self.sync_until_sent_every(Duration::from_millis(25)).await;
+    }
+
+    /// The same, with longer pauses.
+    pub(crate) async fn sync_until_sent_every(&self, pause: Duration) {
         for _ in 0..200 {
             let result = self.engine.synchronize(self.scope()).await;
             let counts = self.pending().await;
@@ -313,7 +325,7 @@ impl Device {
                     "{error}"
                 );
             }
-            tokio::time::sleep(Duration::from_millis(25)).await;
+            tokio::time::sleep(pause).await;
         }
         panic!("still pending: {:?}", self.ops().await);
     }
@@ -345,8 +357,16 @@ impl Device {
     /// The ids of all records that the app sees.
     pub(crate) async fn ids(&self) -> Vec<String> {
         let options = ReadOptions::from(CachePolicy::OfflineOnly);
-        let answer = self.engine.query(&self.target, &QuerySpec::new(), &options).await.unwrap();
-        let mut ids: Vec<_> = answer.records.iter().map(|record| record.id.to_string()).collect();
+        let answer = self
+            .engine
+            .query(&self.target, &QuerySpec::new(), &options)
+            .await
+            .unwrap();
+        let mut ids: Vec<_> = answer
+            .records
+            .iter()
+            .map(|record| record.id.to_string())
+            .collect();
         ids.sort();
         ids
     }
