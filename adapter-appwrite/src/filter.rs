@@ -391,7 +391,7 @@ mod tests {
             {"method": "notEqual", "attribute": "count", "values": [3]},
             {"method": "isNull", "attribute": "count", "values": []},
         ]});
-        assert_eq!(texts(&Filter::neq("count", 3)), [expected.clone()]);
+        assert_eq!(texts(&Filter::neq("count", 3)), std::slice::from_ref(&expected));
         assert_eq!(texts(&!Filter::eq("count", 3)), [expected]);
     }
 

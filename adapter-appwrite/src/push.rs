@@ -207,7 +207,7 @@ impl AppwriteRemoteStore {
             },
             _ if error.outcome_unknown() => match read(signed, placed).await {
                 Ok(Some(Ok(row))) if place.holds(&row) && shows_effect(place, op, &row) => {
-                    outcome(PushOutcome::Duplicate { version: None })
+                    outcome(applied(place, op, &row))
                 }
                 // It may still arrive.
                 Ok(_) => outcome(PushOutcome::Unknown {
