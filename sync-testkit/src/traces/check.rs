@@ -23,7 +23,8 @@ type Address = (String, String);
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) rows: BTreeMap<Address, Fields>,
-    /// Records with a refused operation, as they are without it: without `on_reject`, either is right.
+    /// Records with an operation that waits for the user, as they are without it, where either is right: refused ones
+    /// if there is no `on_reject`, and those of a scope that was revoked.
     otherwise: BTreeMap<Address, Option<Fields>>,
 }
 
@@ -98,15 +99,17 @@ pub(super) async fn seen(world: &World, device: &Device) -> Result<Seen> {
             .await?;
         seen.rows.extend(rows_of(&scope, &answer)?);
     }
-    if world.config.on_reject.is_some() {
-        return Ok(seen);
-    }
     let query = OpQuery {
         states: vec![OpStateKind::Parked],
         ..OpQuery::default()
     };
     for op in engine.pending_ops(&query).await? {
-        if matches!(op.state, OpState::Parked(ParkReason::Rejected { .. })) {
+        let either = match &op.state {
+            OpState::Parked(ParkReason::Rejected { .. }) => world.config.on_reject.is_none(),
+            OpState::Parked(ParkReason::ScopeRevoked) => true,
+            _ => false,
+        };
+        if either {
             let base = engine.explain(&op.key).await?.record.base;
             let row = base.payload().map(sync_core::Payload::to_object).transpose()?;
             let address = (op.key.scope().name().to_owned(), op.key.id.to_string());
@@ -344,7 +347,7 @@ pub(super) async fn counts(device: &Device) -> Result<Counts> {
     let ops = engine.count_ops(None).await?;
     let conflicts = engine.conflicts(&ConflictQuery::default()).await?;
     let (open, settled): (Vec<_>, Vec<_>) = conflicts.into_iter().partition(|conflict| conflict.is_open());
-    let own = |stamp: sync_core::Stamp| stamp.node() == device.node();
+    let own = |stamp: sync_core::Stamp| stamp.node() == device.node() || device.script.has_node(stamp.node());
     let with_itself = settled
         .iter()
         .filter(|conflict| conflict.remote.stamp().is_some_and(own));

@@ -27,12 +27,15 @@ use super::{
     stores::StoreOpener,
     subject::Subject,
     time::{ClientClock, TraceTimer, WorldTime},
-    vocabulary::{At, Config, DEFAULT_SCOPE},
+    vocabulary::{At, Config, DEFAULT_SCOPE, Step},
 };
 use crate::{effects::SeededRandom, naive::WrongStore};
 
 /// The one collection of every trace.
 const COLLECTION: &str = "items";
+
+/// A trace has fewer steps.
+const MOST_STEPS: u64 = 1 << 24;
 
 /// The pause of the world between two steps, longer than every pause of an engine.
 pub(super) const BETWEEN_STEPS: Duration = Duration::from_millis(200);
@@ -56,7 +59,7 @@ pub(super) struct Device {
     running: Mutex<Option<Running>>,
     scopes: Mutex<BTreeMap<SyncScope, Keeping>>,
     /// Refused operations that the app gave up.
-    given_up: AtomicU64,
+    given_up: Mutex<Vec<RecordKey>>,
 }
 
 /// What a client is made in.
@@ -183,7 +186,7 @@ impl Device {
             incarnations: AtomicU64::new(0),
             running: Mutex::new(None),
             scopes: Mutex::new([(scope, Keeping::Yes)].into()),
-            given_up: AtomicU64::new(0),
+            given_up: Mutex::default(),
         };
         device.open().await?;
         Ok(device)
@@ -314,10 +317,13 @@ impl Device {
     }
 
     /// Begins a write at this moment: the clock shows it, and a stamp is given to the write.
-    pub(super) fn begin_write(&self, at: At) {
-        let shown = self.clock.hold(at);
-        let exact = matches!(at, At::Stamp(_)) && !self.config.hybrid_clock;
-        self.script.hold_stamp(exact.then_some(shown));
+    pub(super) fn begin_write(&self, step: &Step) {
+        let shown = self.clock.hold(step.at);
+        let exact = matches!(step.at, At::Stamp(_)) && !self.config.hybrid_clock;
+        // Of equal stamps, the one that is sent first is the greater.
+        let sent_at = step.sent_at.unwrap_or(MOST_STEPS).min(MOST_STEPS);
+        let node = (MOST_STEPS - sent_at) << 32 | self.node & u64::from(u32::MAX);
+        self.script.hold_stamp(exact.then_some((shown, node)));
     }
 
     /// Ends a write, however it ended.
@@ -361,12 +367,22 @@ impl Device {
 
     // --- operations that the app gave up ---
 
-    pub(super) fn note_given_up(&self, operations: u64) {
-        self.given_up.fetch_add(operations, Ordering::Relaxed);
+    pub(super) fn note_given_up(&self, key: &RecordKey, operations: u64) {
+        self.given_up_keys().extend((0..operations).map(|_| key.clone()));
+    }
+
+    fn given_up_keys(&self) -> MutexGuard<'_, Vec<RecordKey>> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The user has seen them, and does not want them any more.
+    pub(super) fn forget_given_up(&self, id: Option<&str>) {
+        self.given_up_keys()
+            .retain(|key| id.is_some_and(|id| key.id.as_str() != id));
     }
 
     pub(super) fn given_up(&self) -> u64 {
-        self.given_up.load(Ordering::Relaxed)
+        self.given_up_keys().len() as u64
     }
 }
 

@@ -59,9 +59,18 @@ struct State {
     plan: Plan,
     counts: Counts,
     /// The stamp that the write under way gets, whatever the engine's clock says.
-    stamp: Option<u64>,
+    stamp: Option<ExactStamp>,
     /// How many writes of a record had a stamp: two of them must not be taken for one.
     stamped: BTreeMap<(RecordKey, u64), u16>,
+    /// The nodes of such stamps.
+    nodes: BTreeSet<u64>,
+}
+
+/// A stamp that a write is told to have.
+#[derive(Clone, Copy, Debug)]
+struct ExactStamp {
+    millis: u64,
+    node: u64,
 }
 
 /// What went over the client's link so far.
@@ -90,14 +99,24 @@ impl Script {
         change(&mut self.state().counts);
     }
 
-    /// The next write gets exactly this stamp.
-    pub(super) fn hold_stamp(&self, at: Option<Timestamp>) {
-        self.state().stamp = at.map(|at| u64::try_from(at.as_millis()).unwrap_or(0));
+    /// The next write gets exactly this time and node as its stamp.
+    pub(super) fn hold_stamp(&self, at: Option<(Timestamp, u64)>) {
+        let mut state = self.state();
+        state.stamp = at.map(|(at, node)| ExactStamp {
+            millis: u64::try_from(at.as_millis()).unwrap_or(0),
+            node,
+        });
+        state.nodes.extend(at.map(|(_, node)| node));
+    }
+
+    /// Whether a write of this client had a stamp of the node.
+    pub(super) fn has_node(&self, node: u64) -> bool {
+        self.state().nodes.contains(&node)
     }
 
     /// The time of the stamp that the write under way gets, if it is told.
     pub(super) fn exact_stamp(&self) -> Option<u64> {
-        self.state().stamp
+        self.state().stamp.map(|stamp| stamp.millis)
     }
 
     /// Ends with the future's answer, past faults and watched moments.
@@ -111,7 +130,7 @@ impl Script {
     /// Gives the write that is about to be committed the stamp it was told to have.
     pub(super) fn stamp(&self, changes: &mut ChangeSet) {
         let state = &mut *self.state();
-        let (Some(millis), Some(made)) = (state.stamp, changes.clock) else {
+        let (Some(ExactStamp { millis, node }), Some(made)) = (state.stamp, changes.clock) else {
             return;
         };
         let own = |op: &&mut PendingOp| op.stamp == made;
@@ -121,7 +140,7 @@ impl Script {
         });
         for op in ops.filter(own) {
             let before = state.stamped.entry((op.key.clone(), millis)).or_default();
-            op.stamp = Stamp::new(millis, *before, made.node());
+            op.stamp = Stamp::new(millis, *before, node);
             *before = before.saturating_add(1);
             for conflict in changes
                 .conflicts

@@ -190,8 +190,11 @@ impl Server {
         self.remote.move_to_scope(key, scope);
     }
 
-    pub(super) fn prune(&self) {
-        self.remote.prune_tombstones(self.remote.head());
+    /// Forgets tombstones, but for those of so many of the latest commits.
+    pub(super) fn prune(&self, keep: u64) {
+        let keep = i64::try_from(keep).unwrap_or(i64::MAX);
+        self.remote
+            .prune_tombstones(self.remote.head().saturating_sub(keep));
     }
 
     pub(super) fn snapshot(&self, name: &str) {

@@ -132,6 +132,9 @@ pub struct Step {
     pub action: Action,
     /// When a write is made.
     pub at: At,
+    /// The place, among all steps, of the step that sends this write: of two writes with one stamp, the one that is
+    /// stored first stays.
+    pub sent_at: Option<u64>,
     /// The scope, if the step names one.
     pub scope: Option<String>,
     /// What goes wrong meanwhile.
@@ -215,8 +218,8 @@ pub enum Action {
     Vanish(String),
     /// The third party moves a record into another scope.
     Move(String, String),
-    /// The server forgets deletes up to now.
-    Prune,
+    /// The server forgets deletes, but for so many of its latest commits.
+    Prune(u64),
     /// The server makes a backup.
     Snapshot(String),
     /// The server is put back to a backup, and begins a new epoch.

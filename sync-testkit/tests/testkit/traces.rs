@@ -339,6 +339,40 @@ fn unknown_words_are_named_with_file_line_and_trace() {
     assert!(error.starts_with("some.jsonl:1: not JSON"), "{error}");
 }
 
+/// Words that the vocabulary leaves open are understood in every likely form.
+#[tokio::test]
+async fn many_records_and_rights_can_be_said_in_several_ways() {
+    for (many, ids) in [
+        (r#""n":2"#, r#"["r0","r1"]"#),
+        (r#""n":2,"prefix":"x","from":1"#, r#"["x1","x2"]"#),
+        (r#""prefix":"x","from":1,"to":2"#, r#"["x1","x2"]"#),
+        (r#""id":"x{i}y","count":2"#, r#"["x0y","x1y"]"#),
+        (r#""ids":["a","b"]"#, r#"["a","b"]"#),
+        (r#""rows":{"a":{"n":1},"b":{}}"#, r#"{"a":{"n":1},"b":{}}"#),
+        (r#""rows":[{"id":"a","fields":{"n":1}}]"#, r#"{"a":{"n":1}}"#),
+    ] {
+        let steps = format!(r#"{{"c":"S","op":"bulk_put",{many}}},{{"c":"A","op":"sync"}}"#);
+        let report = run_trace(&trace("", &steps, &format!(r#""A":{ids}"#)), StoreKind::Memory).await;
+        assert_eq!(report.outcome, Outcome::Passed, "{many}: {report}");
+    }
+    for (right, seen) in [
+        (r#""client":"A","allow":false"#, false),
+        (r#""client":"B","allow":false"#, true),
+        (r#""allow":false"#, false),
+        (r#""client":"A","scopes":[]"#, false),
+        (r#""client":"A","allow":["s1"]"#, true),
+        (r#""user":"A","access":"none"#, false),
+        (r#""access":{"A":["s2"]}"#, false),
+    ] {
+        let steps = format!(
+            r#"{{"c":"S","op":"put","id":"x"}},{{"c":"S","op":"set_access",{right}}},{{"c":"A","op":"sync"}}"#
+        );
+        let expect = if seen { r#""A":["x"]"# } else { r#""A":{}"# };
+        let report = run_trace(&trace("", &steps, expect), StoreKind::Memory).await;
+        assert_eq!(report.outcome, Outcome::Passed, "{right}: {report}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_supported_is_not_passed() {
     let registers = trace(r#""resolver":"field_lww""#, r#"{"c":"A","op":"sync"}"#, "");

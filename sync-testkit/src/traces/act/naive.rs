@@ -24,7 +24,7 @@ pub(super) async fn naive_action(
         let (key, fields) = (key(&scope, id), fields.cloned());
         async move {
             device.touch_scope(key.as_ref().map_err(Clone::clone)?.scope());
-            device.begin_write(step.at);
+            device.begin_write(step);
             let written = naive.write(&key?, kind, fields.as_ref(), false).await;
             device.end_write();
             written
@@ -41,7 +41,7 @@ pub(super) async fn naive_action(
         }
         Action::BulkUpdate(rows) => {
             for (id, fields) in rows {
-                device.begin_write(step.at);
+                device.begin_write(step);
                 naive
                     .write(&key(&scope, id)?, OpKind::Update, Some(fields), true)
                     .await?;

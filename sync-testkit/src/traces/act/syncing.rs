@@ -142,7 +142,7 @@ pub(in crate::traces) async fn after_step(world: &World, device: &Device) -> Res
     };
     for op in engine.pending_ops(&query).await? {
         if is_refused(&op.state) {
-            device.note_given_up(discard_key(&engine, &op.key).await?);
+            device.note_given_up(&op.key, discard_key(&engine, &op.key).await?);
         }
     }
     Ok(())

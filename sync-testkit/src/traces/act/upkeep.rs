@@ -11,6 +11,7 @@ pub(super) async fn reset(device: &Device) -> Result<Done> {
     let engine = device.engine()?;
     for scope in device.scopes().into_keys() {
         engine.clear(&scope, true).await?;
+        device.forget_given_up(None);
     }
     Ok(Done::default())
 }

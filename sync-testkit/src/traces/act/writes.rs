@@ -70,7 +70,7 @@ pub(super) async fn write(device: &Device, step: &Step, write: Write) -> Result<
     let engine = device.engine()?;
     let scope = write.key().scope().clone();
     device.touch_scope(&scope);
-    device.begin_write(step.at);
+    device.begin_write(step);
     let written = engine.write(write).await;
     device.end_write();
     let written = written?;
@@ -105,6 +105,7 @@ pub(super) async fn discard_key(engine: &SyncEngine, key: &RecordKey) -> Result<
 }
 
 pub(super) async fn discard(device: &Device, step: &Step, id: Option<&str>) -> Result<Done> {
+    device.forget_given_up(id);
     let engine = device.engine()?;
     let scope = step.scope.is_some().then(|| scope_of(step)).transpose()?;
     let query = OpQuery {
@@ -166,7 +167,7 @@ pub(super) async fn resolve(
             Resolution::Merged(Payload::from_object(&record))
         }
     };
-    device.begin_write(step.at);
+    device.begin_write(step);
     let settled = engine.resolve_conflict(open.conflict_id, resolution).await;
     device.end_write();
     settled.map(|_| Done::default())

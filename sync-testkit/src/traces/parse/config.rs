@@ -45,6 +45,8 @@ pub(super) fn read(value: &Value) -> Result<Config> {
         Some("hlc") => true,
         Some(other) => return Err(unknown(other, "cfg.clock")),
     };
+    // For vectors; read beside them.
+    object.take("max_drift");
     object.finish()?;
     Ok(config)
 }
@@ -56,7 +58,9 @@ fn strategy(name: &str) -> Result<Strategy> {
         "server_wins" => Strategy::ServerWins,
         "client_wins" => Strategy::ClientWins,
         "field_merge" => Strategy::FieldMerge { delete_wins: false },
-        "field_merge+delete_wins" | "field_merge(+delete_wins)" => Strategy::FieldMerge { delete_wins: true },
+        "field_merge+delete_wins" | "field_merge(+delete_wins)" | "field_merge,delete_wins" => {
+            Strategy::FieldMerge { delete_wins: true }
+        }
         "field_lww" => Strategy::FieldRegisters,
         "manual" => Strategy::Manual,
         "discard" => Strategy::Discard,

@@ -3,6 +3,7 @@
 mod config;
 mod expect;
 mod faults;
+mod order;
 mod reader;
 mod step;
 mod vectors;
@@ -85,6 +86,7 @@ fn read_trace(value: &Value, line: usize) -> Result<Trace> {
         Some(config) => config::read(config)?,
         None => Default::default(),
     };
+    let max_drift = object.take("cfg").and_then(|config| config.get("max_drift"));
     let mut steps = Vec::new();
     if let Some(list) = object.take("trace") {
         for (index, value) in reader::list("a trace", "trace", list)?.iter().enumerate() {
@@ -92,13 +94,14 @@ fn read_trace(value: &Value, line: usize) -> Result<Trace> {
             steps.push(step);
         }
     }
+    order::find_senders(&mut steps);
     let clients = clients_of(&steps);
     let expect = match object.take("expect") {
         Some(expect) => expect::read(expect, &clients)?,
         None => Vec::new(),
     };
     let vectors = match object.take("vectors") {
-        Some(vectors) => vectors::read(vectors, object.take("max_drift"))?,
+        Some(vectors) => vectors::read(vectors, object.take("max_drift").or(max_drift))?,
         None => Vec::new(),
     };
     object.finish()?;

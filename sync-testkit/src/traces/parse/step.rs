@@ -16,10 +16,18 @@ use crate::traces::{
 
 pub(super) fn read(value: &Value) -> Result<Step> {
     let object = Reader::new("a step", value)?;
-    let actor = actor(&object)?;
     let op = object.needed_text("op")?;
+    let actor = match op.as_str() {
+        // Everyone takes part in these, whoever is named.
+        "settle" | "tick" => {
+            object.take("c");
+            Actor::Nobody
+        }
+        _ => actor(&object)?,
+    };
     let step = Step {
         at: at(&object)?,
+        sent_at: None,
         scope: object.text("scope")?,
         faults: Vec::new(),
         only_scope: None,
@@ -225,14 +233,21 @@ fn third_party_action(op: &str, object: &Reader<'_>) -> Result<Action> {
         return Ok(action);
     }
     let id = || object.needed_text("id");
-    let name = || -> Result<String> { Ok(object.text("name")?.unwrap_or_default()) };
+    let name = || -> Result<String> {
+        let name = object.any(&["name", "id", "as", "from"]);
+        let name = name.map(|name| text("a step", "name", name)).transpose()?;
+        Ok(name.unwrap_or_default())
+    };
     Ok(match op {
         "put" => Action::Put(id()?, fields(object)?),
         "bulk_put" => Action::BulkPut(bulk(object)?),
         "del" => Action::Remove(id()?),
         "vanish" => Action::Vanish(id()?),
         "move" => Action::Move(id()?, object.needed_text("to")?),
-        "prune" => Action::Prune,
+        "prune" => {
+            let keep = object.count("keep")?;
+            Action::Prune(keep.unwrap_or(0))
+        }
         "snapshot" => Action::Snapshot(name()?),
         "restore" => Action::Restore(name()?),
         "set_access" => Action::SetAccess(grants(object)?),
@@ -245,8 +260,12 @@ fn bulk(object: &Reader<'_>) -> Result<Vec<(String, Fields)>> {
     let template = fields(object)?;
     let prefix = object.any(&["prefix", "id"]);
     let prefix = prefix.map(|value| text("a step", "prefix", value)).transpose()?;
-    let from = object.count("from")?.unwrap_or(0);
-    let number = object.any(&["n", "count"]).and_then(Value::as_u64);
+    let from = object
+        .any(&["from", "start"])
+        .and_then(Value::as_u64)
+        .unwrap_or(0);
+    let to = object.count("to")?.map(|to| (to + 1).saturating_sub(from));
+    let number = object.any(&["n", "count"]).and_then(Value::as_u64).or(to);
     if let Some(ids) = object.take("ids") {
         let ids = list("a step", "ids", ids)?.iter();
         return ids
@@ -277,7 +296,11 @@ fn bulk(object: &Reader<'_>) -> Result<Vec<(String, Fields)>> {
     }
     let number = number.ok_or("many records need `n`, `ids` or `rows`")?;
     let prefix = prefix.unwrap_or_else(|| "r".to_owned());
-    let named = |index| (format!("{prefix}{index}"), numbered(&template, index));
+    let id = |index: u64| match prefix.contains("{i}") {
+        true => prefix.replace("{i}", &index.to_string()),
+        false => format!("{prefix}{index}"),
+    };
+    let named = |index| (id(index), numbered(&template, index));
     Ok((from..from.saturating_add(number)).map(named).collect())
 }
 
@@ -302,7 +325,7 @@ fn numbered(template: &Fields, index: u64) -> Fields {
 
 /// `client`, `scope` and `allow` for one right; `scopes` for all that a client has from now on.
 fn grants(object: &Reader<'_>) -> Result<Vec<Grant>> {
-    let client = object.any(&["client", "who", "user", "id"]);
+    let client = object.any(&["client", "who", "user", "id", "to", "for"]);
     let clients: Vec<Option<String>> = match client {
         None => vec![None],
         Some(Value::Array(names)) => {
@@ -319,7 +342,7 @@ fn grants(object: &Reader<'_>) -> Result<Vec<Grant>> {
         let all: Result<Vec<_>> = each.iter().map(granted).collect();
         return Ok(all?.into_iter().flatten().collect());
     }
-    if let Some(scopes) = scopes {
+    if let Some(scopes) = scopes.or(access.filter(|access| access.is_array())) {
         let all: Result<Vec<_>> = clients
             .into_iter()
             .map(|client| exactly(client, scopes))
