@@ -1,5 +1,6 @@
 //! The state machine, one record at a time.
 
+mod details;
 mod upgrades;
 
 use std::{
