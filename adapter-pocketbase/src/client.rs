@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 use serde_json::json;
-use sync_core::{ErrorKind, JsonObject, Result, SyncError, Timestamp};
+use sync_core::{ErrorKind, JsonObject, Result, RetryClass, SyncError, Timestamp};
 use sync_http::{
     BaseUrl, Credentials, HttpRequest, HttpResponse, Method, ServerClock, StatusCode, Transport,
     TransportError, Url, header,
@@ -142,6 +142,21 @@ impl Caller<'_> {
             return Err(error.with_operation("list"));
         }
         response.json().map_err(|error| error.with_adapter(ADAPTER))
+    }
+
+    /// As [`Caller::list`], with fewer rows if that many are more bytes than the transport takes. The page tells
+    /// its size.
+    pub(crate) async fn list_fitting(&self, table: &str, query: &ListQuery<'_>) -> Result<Page> {
+        let mut query = *query;
+        query.per_page = query.per_page.clamp(1, LARGEST_PAGE);
+        loop {
+            match self.list(table, &query).await {
+                Err(error) if error.retry() == RetryClass::Shrink && query.per_page > 1 => {
+                    query.per_page /= 2;
+                }
+                page => return page,
+            }
+        }
     }
 
     /// One record by its id; `None` if it is not there, or not for this client, or the client is not signed in.

@@ -59,18 +59,28 @@ impl Inner {
         let of_scope = filter::of_scope(&table.mapping, scope)?;
         let row_ids: Vec<String> = ids.iter().map(|id| table.row_id(scope, id)).collect();
         let mut found: BTreeMap<String, Result<RemoteState, MalformedRow>> = BTreeMap::new();
-        for (filter, asked) in filter::of_ids("id", &row_ids) {
-            let filter = filter::all([of_scope.as_str(), filter.as_str()]);
-            let query = ListQuery {
-                filter: &filter,
-                fields: &table.columns,
-                per_page: u32::try_from(asked.len()).unwrap_or(u32::MAX),
-                ..ListQuery::default()
-            };
-            for row in caller.list(table.table_name(), &query).await?.items {
-                let row = table.read(&row);
-                found.insert(row.row_id, row.record.map(|(_, state)| state));
+        let mut left: Vec<String> = row_ids.clone();
+        while !left.is_empty() {
+            let mut cut = Vec::new();
+            for (filter, asked) in filter::of_ids("id", &left) {
+                let filter = filter::all([of_scope.as_str(), filter.as_str()]);
+                let query = ListQuery {
+                    filter: &filter,
+                    fields: &table.columns,
+                    per_page: u32::try_from(asked.len()).unwrap_or(u32::MAX),
+                    ..ListQuery::default()
+                };
+                let page = caller.list_fitting(table.table_name(), &query).await?;
+                for row in &page.items {
+                    let row = table.read(row);
+                    found.insert(row.row_id, row.record.map(|(_, state)| state));
+                }
+                // A page that had to be smaller does not say that the rest is not there.
+                if page.may_go_on() && page.items.len() < asked.len() && !page.items.is_empty() {
+                    cut.extend(asked.iter().filter(|id| !found.contains_key(*id)).cloned());
+                }
             }
+            left = cut;
         }
         let missing: Vec<String> = row_ids
             .iter()
@@ -117,7 +127,7 @@ impl Inner {
             per_page: limit,
             count: false,
         };
-        let page = caller.list(table.table_name(), &query).await?;
+        let page = caller.list_fitting(table.table_name(), &query).await?;
         caller.ensure_signed_in().await?;
         let text = |row: &sync_core::JsonObject, column: &str| {
             row.get(column)

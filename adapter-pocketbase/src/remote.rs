@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -53,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) effects: Effects,
     pub(crate) overlap: std::time::Duration,
     pub(crate) profile: ServerProfile,
+    /// It is said once that an index seems to be missing.
+    pub(crate) warned_of_slow_pull: AtomicBool,
     batch_requests: BatchRequests,
     capabilities: Capabilities,
     tokens: Arc<dyn TokenSource>,
@@ -142,6 +144,7 @@ impl PocketBaseRemoteStore {
                 most: AtomicUsize::new(requests),
             },
             overlap: config.overlap,
+            warned_of_slow_pull: AtomicBool::new(false),
             client,
             tables,
             effects,

@@ -209,7 +209,7 @@ impl FeedPass<'_> {
             per_page: self.page_size,
             count: false,
         };
-        let page = self.caller.list(table, &query).await?;
+        let page = self.caller.list_fitting(table, &query).await?;
         Ok(Some(Numbered { page, number }))
     }
 

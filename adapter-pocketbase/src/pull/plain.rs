@@ -4,6 +4,8 @@
 //! that: each pass reads the overlap again, the rows of the scope are counted, and the engine sweeps ids now and
 //! then and whenever the count is not what the changes explain.
 
+use std::{sync::atomic::Ordering, time::Duration};
+
 use sync_core::{Delta, PullRequest, Result};
 
 use crate::{
@@ -19,6 +21,9 @@ use crate::{
 
 /// How many of the newest rows are looked at first: enough for what happens in the overlap of a quiet scope.
 const NEWEST: u32 = 50;
+
+/// An indexed list takes a small part of this.
+const SLOW: Duration = Duration::from_secs(2);
 
 impl Inner {
     pub(super) async fn pull_plain(
@@ -159,7 +164,18 @@ impl PlainPass<'_> {
             per_page,
             count,
         };
-        self.caller.list(self.table.table_name(), &query).await
+        let started = self.inner.effects.clock.monotonic();
+        let page = self.caller.list_fitting(self.table.table_name(), &query).await?;
+        let took = self.inner.effects.clock.monotonic().saturating_sub(started);
+        if took > SLOW && !self.inner.warned_of_slow_pull.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                collection = self.table.table_name(),
+                millis = took.as_millis(),
+                "a pull is slow; is there an index on the scope fields, `{}` and `id`?",
+                self.table.mapping.updated
+            );
+        }
+        Ok(page)
     }
 
     /// How many rows the scope has.
