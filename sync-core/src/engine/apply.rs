@@ -63,8 +63,8 @@ pub(crate) struct Applied {
 }
 
 impl Run<'_> {
-    /// Joins pages by collection. Of several states of one record the last counts; a row that is not a record
-    /// of its type is malformed.
+    /// Joins pages by collection. Of several states of one record the last counts, unless it is provably older; a
+    /// row that is not a record of its type is malformed.
     pub(crate) fn gather(&self, raw: Vec<RawChanges>) -> Pulled {
         let mut pulled = Pulled::default();
         for raw in raw {
@@ -88,7 +88,11 @@ impl Run<'_> {
                 pulled.observed.extend(change.state.stamp());
                 match self.fit(&target, &change.id, change.state) {
                     Ok(state) => {
-                        page.changes.insert(change.id, state);
+                        // A stale page beside a newer one must not hide what the newer one told.
+                        let known = page.changes.get(&change.id);
+                        if !known.is_some_and(|known| state.is_older_than(known)) {
+                            page.changes.insert(change.id, state);
+                        }
                     }
                     Err(row) => {
                         page.changes.remove(&change.id);

@@ -180,6 +180,8 @@ struct StaleCache {
     old: RemoteChange,
     /// Whether versions keep their order.
     ordered: bool,
+    /// Whether the old state comes beside the new one, and not in a page of its own.
+    beside: bool,
 }
 
 impl StaleCache {
@@ -219,7 +221,7 @@ impl RemoteStore for StaleCache {
     async fn pull(&self, request: PullRequest) -> Result<Delta> {
         let again = request.since.is_some();
         let mut page = self.inner.pull(request).await?;
-        if again && page.changes.is_empty() {
+        if again && (self.beside || page.changes.is_empty()) {
             page.changes.push(self.old.clone());
         }
         for change in &mut page.changes {
@@ -239,7 +241,7 @@ impl RemoteStore for StaleCache {
 }
 
 /// A stale page tells an old state of a record that was changed or deleted since.
-async fn stale(with_mistake: bool, deleted: bool) -> Result<Option<String>> {
+async fn stale(with_mistake: bool, deleted: bool, beside: bool) -> Result<Option<String>> {
     let time = TestEffects::tokio(1);
     let remote = MemoryRemoteStore::new();
     let record = key("x")?;
@@ -252,6 +254,7 @@ async fn stale(with_mistake: bool, deleted: bool) -> Result<Option<String>> {
         inner: remote.clone(),
         old,
         ordered: !with_mistake,
+        beside,
     };
     let engine = plain_engine(Arc::new(cache), &time).await?;
     engine.pull_only(&scope()?).await?;
@@ -260,7 +263,7 @@ async fn stale(with_mistake: bool, deleted: bool) -> Result<Option<String>> {
     } else {
         remote.put(&record, payload(2)?);
     }
-    // The old state comes in a page of its own, after the new one.
+    // The old state comes after the new one.
     for _ in 0..2 {
         engine.pull_only(&scope()?).await?;
     }
@@ -274,13 +277,20 @@ async fn stale(with_mistake: bool, deleted: bool) -> Result<Option<String>> {
 
 pub(super) fn a_stale_page(with_mistake: bool) -> BoxFuture<'static, Verdict> {
     Box::pin(async move {
-        let found = stale(with_mistake, false).await.map_err(told)?;
+        let found = stale(with_mistake, false, false).await.map_err(told)?;
+        same(Some(r#"{"n":2}"#.to_owned()), found)
+    })
+}
+
+pub(super) fn a_stale_row_beside_the_new_one(with_mistake: bool) -> BoxFuture<'static, Verdict> {
+    Box::pin(async move {
+        let found = stale(with_mistake, false, true).await.map_err(told)?;
         same(Some(r#"{"n":2}"#.to_owned()), found)
     })
 }
 
 pub(super) fn a_stale_page_after_a_delete(with_mistake: bool) -> BoxFuture<'static, Verdict> {
-    Box::pin(async move { same(None, stale(with_mistake, true).await.map_err(told)?) })
+    Box::pin(async move { same(None, stale(with_mistake, true, false).await.map_err(told)?) })
 }
 
 pub(super) fn a_new_schema_with_a_full_queue(with_mistake: bool) -> BoxFuture<'static, Verdict> {

@@ -48,6 +48,13 @@ pub(super) const OF_VALUES: &[Trap] = &[
         double: Double::Within("a remote whose versions have no order"),
     },
     Trap {
+        name: "a_stale_row_beside_the_new_one",
+        lost: "An old page and a new one were applied together, the old one last, and the cursor had passed the new one.",
+        sources: &["peers 34: electric PR#3625, #3828, #4638"],
+        body: Body::Code(code::a_stale_row_beside_the_new_one),
+        double: Double::Within("a remote whose versions have no order"),
+    },
+    Trap {
         name: "a_stale_page_revives_a_deleted_record",
         lost: "A page fetched before a delete brought the record back.",
         sources: &["RCS-23", "peers 18: resurrection"],
