@@ -4,13 +4,16 @@ use crash_ring::{FaultKind, Subject, errors::sweep};
 
 #[test]
 fn a_failing_call_is_told_changes_nothing_and_is_recovered_from() {
-    let summary = sweep(Subject::Full, 11, 2, &|| ()).unwrap();
-    println!("{summary}");
-    assert_eq!(summary.violated, 0, "{summary}");
-    assert!(summary.told > 50, "{summary}");
-    for kind in FaultKind::ALL {
-        for sticky in [false, true] {
-            assert!(summary.runs.contains_key(&(kind, sticky)), "{kind:?} {sticky}");
+    for (subject, every) in [(Subject::Full, 15), (Subject::FullThroughSqlx, 30)] {
+        let summary = sweep(subject, every, 2, &|| ()).unwrap();
+        println!("{subject:?}: {summary}");
+        assert_eq!(summary.violated, 0, "{summary}");
+        assert!(summary.told > 30, "{summary}");
+        for kind in FaultKind::ALL {
+            for sticky in [false, true] {
+                let told = summary.runs.contains_key(&(kind, sticky));
+                assert!(told, "{kind:?} {sticky}: {summary}");
+            }
         }
     }
 }

@@ -214,3 +214,11 @@ fn a_record_of_which_nothing_is_left_is_removed_only_as_it_was_read() {
     assert_eq!(changes.removals, [key()]);
     assert_eq!(changes.guards, [(key(), before.revision)]);
 }
+
+#[test]
+fn another_version_of_the_same_content_becomes_the_base() {
+    let bench = Bench::new(MustNotBeCalled);
+    let state = confirmed(r#"{"t":1}"#);
+    let told = bench.news(&state, &live(r#"{"t":1}"#, 2, 900)).unwrap().after;
+    assert_eq!(told.base.version(), Some(&version(2)), "the next write is made on it");
+}
