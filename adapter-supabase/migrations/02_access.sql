@@ -1,12 +1,15 @@
 -- The change feed, 2 of 6: who is asking, what they may see, and which incarnation of the database answers.
 
+-- Functions that are called often are PL/pgSQL, which keeps their plans for the session.
+
 -- The caller: the subject of the token, or the service role. Null for nobody.
 create or replace function sync.caller() returns text
-language sql stable set search_path = '' as $$
-  select coalesce(
+language plpgsql stable set search_path = '' as $$
+begin
+  return coalesce(
     nullif(nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub', ''),
-    case when current_setting('role', true) = 'service_role' then 'service_role' end)
-$$;
+    case when current_setting('role', true) = 'service_role' then 'service_role' end);
+end $$;
 
 -- Who may do what. A project with a membership table of its own replaces this view; its columns stay.
 do $$
@@ -19,22 +22,30 @@ revoke all on sync.access from public, anon, authenticated;
 
 -- For policies: `scope in (select sync.my_scopes())`. So written it is evaluated once for each statement.
 create or replace function sync.my_scopes(for_writing boolean default false) returns setof text
-language sql stable security definer set search_path = '' rows 20 as $$
-  select a.scope from sync.access a where a.user_id = (select sync.caller()) and (a.can_write or not for_writing)
-$$;
+language plpgsql stable security definer set search_path = '' rows 20 as $$
+declare
+  caller text := sync.caller();
+begin
+  return query select a.scope from sync.access a where a.user_id = caller and (a.can_write or not for_writing);
+end $$;
 
 create or replace function sync.may_read(p_scope text) returns boolean
-language sql stable security definer set search_path = '' as $$
-  select current_setting('role', true) = 'service_role'
-    or exists (select 1 from sync.access a where a.scope = p_scope and a.user_id = (select sync.caller()))
-$$;
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  caller text := sync.caller();
+begin
+  return current_setting('role', true) = 'service_role'
+    or exists (select 1 from sync.access a where a.scope = p_scope and a.user_id = caller);
+end $$;
 
 create or replace function sync.may_write(p_scope text) returns boolean
-language sql stable security definer set search_path = '' as $$
-  select current_setting('role', true) = 'service_role'
-    or exists (select 1 from sync.access a
-               where a.scope = p_scope and a.user_id = (select sync.caller()) and a.can_write)
-$$;
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  caller text := sync.caller();
+begin
+  return current_setting('role', true) = 'service_role'
+    or exists (select 1 from sync.access a where a.scope = p_scope and a.user_id = caller and a.can_write);
+end $$;
 
 -- A value within a scope key. Null if there is none: the row is then in no scope.
 create or replace function sync.escape(p_value text) returns text language sql immutable return
@@ -66,13 +77,14 @@ end $$;
 -- What this database is: cluster, timeline, database and the very table that holds the epoch. A restored backup
 -- differs in at least one, unless its files or the table's content were put back under the same server.
 create or replace function sync.fingerprint() returns text
-language sql stable security definer set search_path = '' as $$
-  select concat_ws(':',
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  return concat_ws(':',
     (select system_identifier from pg_control_system()),
     substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
     (select oid from pg_database where datname = current_database()),
-    'sync.meta'::regclass::oid)
-$$;
+    'sync.meta'::regclass::oid);
+end $$;
 
 -- Versions made from now on are greater than all that were made before this minute.
 create or replace function sync.fresh_version_base() returns bigint

@@ -4,7 +4,7 @@
 -- the commit, always taken in the same order. Rows of no scope are not noted. A push leaves the stamps of its records
 -- in the setting sync.stamps; other writes have none.
 create or replace function sync.note(p_collection text, p_scopes text[], p_ids text[], p_deleted boolean[])
-returns void language plpgsql security definer set search_path = '' as $$
+returns void language plpgsql security definer set search_path = '' set enable_seqscan = off as $$
 declare
   stamps jsonb := nullif(current_setting('sync.stamps', true), '')::jsonb -> p_collection;
 begin

@@ -32,19 +32,19 @@ end $$;
 -- Changes after a number. Tombstones up to `p_no_tombstones_to` are left out.
 create or replace function sync.changes_after(
   p_scope text, p_collection text, p_after bigint, p_no_tombstones_to bigint, p_limit integer
-) returns setof sync.change language plpgsql stable security definer set search_path = '' rows 100 as $$
+) returns setof sync.change language plpgsql stable security definer set search_path = '' set enable_seqscan = off rows 100 as $$
 begin
   perform sync.require_reader(p_scope);
   return query
     select c.* from sync.change c
-    where c.scope = p_scope and c.collection = p_collection and c.seq > p_after
+    where c.collection || '@' || c.scope = p_collection || '@' || p_scope and c.seq > p_after
       and (not c.deleted or c.seq > p_no_tombstones_to)
     order by c.seq limit p_limit;
 end $$;
 
 -- What the index holds of single records.
 create or replace function sync.entries(p_scope text, p_collection text, p_ids text[]) returns setof sync.change
-language plpgsql stable security definer set search_path = '' rows 100 as $$
+language plpgsql stable security definer set search_path = '' set enable_seqscan = off rows 100 as $$
 begin
   perform sync.require_reader(p_scope);
   return query
@@ -54,7 +54,7 @@ end $$;
 
 -- What the index holds of live records, in the order of their ids.
 create or replace function sync.live_entries(p_scope text, p_collection text, p_after text, p_limit integer)
-returns setof sync.change language plpgsql stable security definer set search_path = '' rows 100 as $$
+returns setof sync.change language plpgsql stable security definer set search_path = '' set enable_seqscan = off rows 100 as $$
 begin
   perform sync.require_reader(p_scope);
   return query

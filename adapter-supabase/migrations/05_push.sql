@@ -35,11 +35,12 @@ begin
   perform 1 from sync.scope s where s.scope = p_scope for update;
 end $$;
 
+-- (A plan may be kept from when a table was small, so functions that look up many rows one by one must not scan.)
 -- What is to become of each operation: `verdict` is its result, or null if it is to be applied. The kind of a step
 -- is then how: create, update, replace, delete, or raise for the delete of what is deleted; `columns` are those to
 -- write. A replaced record gets the defaults of the columns that it does not have.
 create or replace function sync.decide(p_scope text, p_ops jsonb) returns table (step sync.step, verdict jsonb)
-language plpgsql stable security definer set search_path = '' rows 100 as $$
+language plpgsql stable security definer set search_path = '' set enable_seqscan = off rows 100 as $$
 #variable_conflict use_column
 declare
   caller text := sync.caller();
@@ -107,7 +108,7 @@ end $$;
 -- place in the index by the triggers, with its stamp.
 create or replace function sync.settle(p_scope text, p_collection text, p_steps sync.step[])
 returns table (place integer, version text, changed_at bigint)
-language plpgsql volatile security definer set search_path = '' rows 100 as $$
+language plpgsql volatile security definer set search_path = '' set enable_seqscan = off rows 100 as $$
 #variable_conflict use_column
 declare
   caller text := sync.caller();
@@ -200,7 +201,8 @@ begin
       written := ids;
   end case;
   perform set_config('sync.stamps', '', true);
-  if not (coalesce(written, '{}') @> ids and cardinality(written) = cardinality(ids)) then
+  if array(select w.id from unnest(written) w(id) order by w.id collate "C")
+    <> array(select i.id from unnest(ids) i(id) order by i.id collate "C") then
     raise insufficient_privilege using
       message = 'the write did not reach the record: a policy hides it, it would leave the scope, or its id is not in canonical form';
   end if;

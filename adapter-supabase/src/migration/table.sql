@@ -4,7 +4,7 @@ select sync.register({collection_literal}, {table_literal}, {id_literal}, {scope
 
 -- Notes for each row that a statement touched whether it is there now, in the scope it was in and in the one it is in.
 create or replace function sync.{capture}() returns trigger
-language plpgsql security definer set search_path = '' as $capture$
+language plpgsql security definer set search_path = '' set enable_seqscan = off as $capture$
 declare
   scopes text[];
   ids text[];
