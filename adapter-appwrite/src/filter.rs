@@ -125,6 +125,9 @@ fn column<'f>(table: &'f Table, field: &'f str, operator: FilterOperator) -> Res
     if field == FieldPath::ID || field == table.id_field {
         return Ok("$id");
     }
+    if table.document_column.is_some() {
+        return Err(operator.unsupported(field, "the server keeps each record as one text"));
+    }
     if field.contains('.') {
         return Err(operator.unsupported(field, "columns hold no objects"));
     }

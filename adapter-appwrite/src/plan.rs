@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 use sync_core::{
-    ChangedFields, JsonObject, OpKind, PushOp, PushOutcome, RemoteState, RemoteVersion, Timestamp,
+    ChangedFields, JsonObject, OpKind, Payload, PushOp, PushOutcome, RemoteState, RemoteVersion, Timestamp,
 };
 
 use crate::{
@@ -89,6 +89,21 @@ pub(crate) fn plan(place: &Place, op: &PushOp, current: Option<&Found>) -> Step 
         }
         (OpKind::Update, RemoteState::Live(_)) if is_on_base => patch(match &op.changed {
             ChangedFields::All => differing_columns(place, op, &record, row),
+            ChangedFields::Only(fields) if place.table.document_column.is_some() => {
+                // The other fields stay as they are, also where the operation names no state it was made on.
+                let current = place
+                    .payload(row)
+                    .ok()
+                    .and_then(|current| current.to_object().ok());
+                let mut merged = current.unwrap_or_default();
+                for field in fields {
+                    match record.get(field) {
+                        Some(value) => merged.insert(field.clone(), value.clone()),
+                        None => merged.remove(field),
+                    };
+                }
+                named_columns(place, op, &merged, std::iter::empty())
+            }
             ChangedFields::Only(fields) => {
                 named_columns(place, op, &record, fields.iter().map(String::as_str))
             }
@@ -188,6 +203,10 @@ fn checked_record(place: &Place, op: &PushOp) -> Result<JsonObject, Refusal> {
         .to_object()
         .map_err(|error| Refusal::new("invalid_record", "payload", error.message()))?;
     let table = &place.table;
+    if table.document_column.is_some() {
+        check_value("record", &payload.as_str().into())?;
+        return Ok(record);
+    }
     if let Some(id) = record.remove(&table.id_field)
         && id.as_str() != Some(op.key.id.as_str())
     {
@@ -219,13 +238,22 @@ fn checked_record(place: &Place, op: &PushOp) -> Result<JsonObject, Refusal> {
     Ok(record)
 }
 
-fn new_columns(place: &Place, op: &PushOp, mut record: JsonObject) -> JsonObject {
+fn new_columns(place: &Place, op: &PushOp, record: JsonObject) -> JsonObject {
+    let mut record = match &place.table.document_column {
+        Some(column) => document(column, &record),
+        None => record,
+    };
     for (column, value) in &place.scope {
         record.insert(column.clone(), value.as_str().into());
     }
     record.insert(place.table.deleted_column.clone(), Value::Bool(false));
     sign(place, op, &mut record);
     record
+}
+
+/// The one column of a record that is kept whole.
+fn document(column: &str, record: &JsonObject) -> JsonObject {
+    JsonObject::from_iter([(column.to_owned(), Payload::from_object(record).as_str().into())])
 }
 
 fn deleting(place: &Place, op: &PushOp) -> JsonObject {
@@ -242,6 +270,12 @@ fn named_columns<'f>(
     record: &JsonObject,
     fields: impl Iterator<Item = &'f str>,
 ) -> JsonObject {
+    if let Some(column) = &place.table.document_column {
+        // The record is as it shall be afterwards, made on the state that the condition names.
+        let mut columns = document(column, record);
+        sign(place, op, &mut columns);
+        return columns;
+    }
     let is_scope = |field: &str| place.scope.iter().any(|(column, _)| column == field);
     let mut columns: JsonObject = fields
         .filter(|field| *field != place.table.id_field && !is_scope(field))
@@ -253,6 +287,20 @@ fn named_columns<'f>(
 
 /// The columns that differ from the record as a whole.
 fn differing_columns(place: &Place, op: &PushOp, record: &JsonObject, row: &Row) -> JsonObject {
+    if let Some(column) = &place.table.document_column {
+        let same = op
+            .payload
+            .as_ref()
+            .zip(place.payload(row).ok())
+            .is_some_and(|(a, b)| a.same_content(&b));
+        let mut columns = if same {
+            JsonObject::new()
+        } else {
+            document(column, record)
+        };
+        sign(place, op, &mut columns);
+        return columns;
+    }
     let is_scope = |field: &str| place.scope.iter().any(|(column, _)| column == field);
     let cleared = row
         .columns

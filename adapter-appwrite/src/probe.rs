@@ -44,6 +44,7 @@ async fn check_table(signed: &Signed<'_>, table: &Table) -> Result<()> {
     let texts = table
         .op_column
         .iter()
+        .chain(&table.document_column)
         .chain(table.scope_columns.iter().map(|(_, column)| column));
     for column in texts {
         queries.push(Query::or(vec![

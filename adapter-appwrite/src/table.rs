@@ -47,6 +47,7 @@ pub struct Table {
     pub(crate) id_field: String,
     pub(crate) deleted_column: String,
     pub(crate) op_column: Option<String>,
+    pub(crate) document_column: Option<String>,
     pub(crate) scope_columns: Vec<(String, String)>,
     pub(crate) shows_scope_columns: bool,
     pub(crate) permissions: RowPermissions,
@@ -61,6 +62,7 @@ impl Table {
             id_field: "id".to_owned(),
             deleted_column: "deleted".to_owned(),
             op_column: Some("op_id".to_owned()),
+            document_column: None,
             scope_columns: Vec::new(),
             shows_scope_columns: false,
             permissions: RowPermissions::TableOnly,
@@ -116,7 +118,16 @@ impl Table {
         self
     }
 
-    /// The columns that are the adapter's own.
+    /// Keeps each record whole, as JSON in one text column, instead of each field in a column of its own. Records may
+    /// then have any fields, also nested ones. The price: writers of different fields are in each other's way, and
+    /// the server cannot search.
+    #[must_use]
+    pub fn document_column(mut self, column: impl Into<String>) -> Self {
+        self.document_column = Some(column.into());
+        self
+    }
+
+    /// The columns that are the adapter's own and come with every row that is read.
     pub(crate) fn own_columns(&self) -> impl Iterator<Item = &str> {
         std::iter::once(self.deleted_column.as_str()).chain(self.op_column.as_deref())
     }
@@ -220,7 +231,16 @@ impl Place {
     }
 
     /// The record that the row holds.
-    pub(crate) fn payload(&self, row: &Row) -> Payload {
+    ///
+    /// # Errors
+    /// What is wrong with the column that holds the record as a whole.
+    pub(crate) fn payload(&self, row: &Row) -> Result<Payload, String> {
+        if let Some(column) = &self.table.document_column {
+            let text = row.columns.get(column).and_then(Value::as_str);
+            let text = text.ok_or_else(|| format!("the column `{column}` holds no text"))?;
+            return Payload::parse(text)
+                .map_err(|error| format!("the column `{column}`: {}", error.message()));
+        }
         let mut record: JsonObject = row
             .columns
             .iter()
@@ -228,7 +248,7 @@ impl Place {
             .map(|(column, value)| (column.clone(), value.clone()))
             .collect();
         record.insert(self.table.id_field.clone(), row.id.as_str().into());
-        Payload::from_object(&record)
+        Ok(Payload::from_object(&record))
     }
 
     /// What the row says of its record.
@@ -245,7 +265,7 @@ impl Place {
                 server_time: time,
             })
         } else {
-            RemoteState::Live(Versioned::new(self.payload(row), version).with_server_time(time))
+            RemoteState::Live(Versioned::new(self.payload(row)?, version).with_server_time(time))
         })
     }
 
@@ -340,11 +360,13 @@ mod tests {
         let table = Table::new("main", "todos").scope_column("user", "owner");
         let hidden = place(table.clone(), &scope())
             .unwrap()
-            .payload(&row(columns.clone()));
+            .payload(&row(columns.clone()))
+            .unwrap();
         assert_eq!(hidden.as_str(), r#"{"id":"r1","note":null,"title":"tea"}"#);
         let shown = place(table.show_scope_columns(), &scope())
             .unwrap()
-            .payload(&row(columns));
+            .payload(&row(columns))
+            .unwrap();
         assert_eq!(
             shown.as_str(),
             r#"{"id":"r1","note":null,"owner":"ada","title":"tea"}"#

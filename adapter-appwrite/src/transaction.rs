@@ -342,6 +342,10 @@ async fn give_up(
         tracing::debug!(kind = %left.kind(), "a transaction was left to expire");
     }
     let vanished = error.kind() == ErrorKind::NotFound;
+    let of_the_transaction = error.code().is_some_and(|code| code.starts_with("transaction_"));
+    if of_the_transaction {
+        return Ok(settled);
+    }
     if is_refusal(&error) || vanished {
         if atomic && !vanished {
             let first = settled.iter().position(Option::is_none);
@@ -395,10 +399,12 @@ fn blame(steps: &[Step], error: &SyncError) -> Vec<Option<PushOutcome>> {
 }
 
 fn is_refusal(error: &SyncError) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::TooLarge
-    )
+    // What is said of the transaction is not said of an operation.
+    !error.code().is_some_and(|code| code.starts_with("transaction_"))
+        && matches!(
+            error.kind(),
+            ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::TooLarge
+        )
 }
 
 fn settled_outcome(step: &Step) -> Option<PushOutcome> {

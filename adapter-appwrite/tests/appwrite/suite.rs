@@ -237,3 +237,12 @@ async fn without_the_op_column_all_that_differs_is_that_a_write_which_changes_no
     };
     assert_fails_only(fixture, &["every write makes a new version"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_records_kept_whole_the_suite_passes() {
+    let fixture = Appwrite {
+        adjust: |table| table.document_column("title"),
+        ..Appwrite::new(Layout::Apart, As::User)
+    };
+    assert_fails_only(fixture, &[]).await;
+}
