@@ -65,9 +65,11 @@
 //! # The report
 //!
 //! A [`Report`] lists every case with the promises of the framework that rest on it (`P1` to `P18`), and prints as
-//! a table: the certificate of an implementation. A case ends as *not applicable* only where there is nothing to
+//! a table. A case ends as *not applicable* only where there is nothing to
 //! demand, and then names the capability or the hook that decides. A panic or a call that never ends fails its own
 //! case, not the run. The suites need no async runtime; cases run one after another, each on a fresh subject.
+//!
+//! A [`certificate`] sums the reports up: each promise, and whether it passed, has nothing to demand, or failed.
 //!
 //! # Mistakes
 //!
@@ -79,6 +81,7 @@
 //! [`effects`] has a clock that moves only when told to, a timer on it, and repeatable random numbers.
 
 mod case;
+pub mod certificate;
 pub mod effects;
 pub mod local_suite;
 pub mod naive;
