@@ -151,7 +151,7 @@ fn addresses_that_cannot_serve_are_refused_with_the_reason() {
 fn path_segments_cannot_leave_their_place() {
     let base = BaseUrl::parse("http://localhost:8090").unwrap();
     assert_eq!(
-        base.join(["api", "../admin?x#y", "é"]).as_str(),
+        base.join(["api", "../admin?x#y", "\u{e9}"]).as_str(),
         "http://localhost:8090/api/..%2Fadmin%3Fx%23y/%C3%A9"
     );
 }
