@@ -6,6 +6,5 @@ mod fixtures;
 mod memory;
 mod naive;
 mod report;
-mod simulator;
 mod traces;
 mod traps;
