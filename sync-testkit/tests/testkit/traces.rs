@@ -8,14 +8,14 @@ use sync_testkit::traces::{Failure, Outcome, StoreKind, Trace, parse_traces, run
 fn our_traces() -> Vec<Trace> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces");
     let mut files: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
+        .expect("the folder is part of the crate")
+        .map(|entry| entry.expect("it can be listed").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
         .collect();
     files.sort();
     let traces = files.iter().flat_map(|path| {
-        let text = fs::read_to_string(path).unwrap();
-        parse_traces(&path.display().to_string(), &text).unwrap()
+        let text = fs::read_to_string(path).expect("it can be read");
+        parse_traces(&path.display().to_string(), &text).expect("it is of the vocabulary")
     });
     traces.collect()
 }
@@ -51,7 +51,7 @@ async fn all_traces_hold_on_real_files() {
 fn trace(config: &str, steps: &str, expect: &str) -> Trace {
     let line = format!(r#"{{"id":"x","cfg":{{{config}}},"trace":[{steps}],"expect":{{{expect}}}}}"#);
     parse_traces("test.jsonl", &line.replace('\n', " "))
-        .unwrap()
+        .expect("it is of the vocabulary")
         .remove(0)
 }
 

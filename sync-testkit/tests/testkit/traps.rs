@@ -29,7 +29,7 @@ async fn every_trap_bites_its_double() {
 /// The names of the known traps that a text of sources speaks of.
 fn named(text: &str) -> Vec<String> {
     if let Some(rest) = text.strip_prefix("peers ") {
-        return vec![format!("peers {}", rest.split(':').next().unwrap())];
+        return vec![format!("peers {}", rest.split(':').next().unwrap_or(rest))];
     }
     text.split(", ").map(str::to_owned).collect()
 }
