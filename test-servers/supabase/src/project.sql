@@ -34,9 +34,13 @@ begin
 end $$;
 create function realtime.notify_change() returns trigger language plpgsql security definer as $$
 begin
-  perform pg_notify('stack_change', jsonb_strip_nulls(jsonb_build_object(
-    'schema', tg_table_schema, 'table', tg_table_name, 'type', tg_op, 'commit_timestamp', now(),
-    'record', case when tg_op <> 'DELETE' then to_jsonb(new) end,
-    'old_record', case when tg_op <> 'INSERT' then to_jsonb(old) end))::text);
+  perform pg_notify('stack_change', (
+    jsonb_build_object('schema', tg_table_schema, 'table', tg_table_name, 'type', tg_op, 'commit_timestamp', now(),
+      'columns', (
+        select jsonb_agg(jsonb_build_object('name', a.attname, 'type', t.typname) order by a.attnum)
+        from pg_attribute a join pg_type t on t.oid = a.atttypid
+        where a.attrelid = tg_relid and a.attnum > 0 and not a.attisdropped))
+    || case when tg_op <> 'DELETE' then jsonb_build_object('record', to_jsonb(new)) else '{}' end
+    || case when tg_op <> 'INSERT' then jsonb_build_object('old_record', to_jsonb(old)) else '{}' end)::text);
   return null;
 end $$;

@@ -9,10 +9,21 @@ use crate::{
     jwt,
 };
 
+const VERSION: &str = "x-supabase-api-version";
+
 impl Gateway {
     pub(super) fn sign_in(&self, request: &Request, path: &str) -> Answer {
+        let answer = self.answer_sign_in(request, path);
+        // Clients read errors by the version that the answer says it has.
+        match request.header(VERSION) {
+            Some(version) => answer.with(VERSION, version),
+            None => answer,
+        }
+    }
+
+    fn answer_sign_in(&self, request: &Request, path: &str) -> Answer {
         let new_style = request
-            .header("x-supabase-api-version")
+            .header(VERSION)
             .is_some_and(|version| version >= "2024-01-01");
         let refuse = |(status, code, message): Refusal| {
             let body = if new_style {

@@ -49,7 +49,7 @@ pub(super) async fn may_see(
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let mut transaction = as_caller(pool, claims).await?;
     let sql = format!(
-        "select exists (select 1 from {}.{} t where jsonb_strip_nulls(to_jsonb(t)) = $1)",
+        "select exists (select 1 from {}.{} t where to_jsonb(t) = $1)",
         quoted(schema),
         quoted(table)
     );

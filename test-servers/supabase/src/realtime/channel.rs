@@ -73,9 +73,6 @@ impl Channel {
             if !seen.is_ok_and(|seen| seen) {
                 return None;
             }
-            data["columns"] = (change["record"].as_object()?.keys())
-                .map(|name| json!({"name": name, "type": "text"}))
-                .collect();
         }
         Some(self.message("postgres_changes", json!({"ids": ids, "data": data})))
     }
