@@ -78,6 +78,70 @@ fn the_shipped_cities_end_equal_after_lost_and_repeated_requests() {
     assert!(row(&text, "retries").iter().all(|retries| *retries > 0), "{text}");
 }
 
+/// Whether there is a PocketBase to run; in CI there must be.
+fn has_pocketbase() -> bool {
+    let Err(error) = pocketbase_server::program() else {
+        return true;
+    };
+    let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(!in_ci, "{error}");
+    eprintln!("NOT TESTED: {error}");
+    false
+}
+
+#[test]
+fn devices_that_meet_at_a_private_pocketbase_end_equal() {
+    if !has_pocketbase() {
+        return;
+    }
+    let options = ["--remote", "pocketbase", "--edits", "200", "--conflicts", "60"];
+    let text = printed(&run(PROGRAM, &options), 0);
+    assert!(text.contains("a private PocketBase"), "{text}");
+    assert!(text.contains(EQUAL), "{text}");
+    assert!(text.contains("marked stale"), "{text}");
+    assert!(text.contains("that took effect more than once: 0"), "{text}");
+    assert!(!text.contains("reached it more than once: 0;"), "{text}");
+    assert!(row(&text, "retries").iter().all(|retries| *retries > 0), "{text}");
+}
+
+#[test]
+fn a_pocketbase_of_ones_own_is_prepared_and_used_by_run_after_run() {
+    if !has_pocketbase() {
+        return;
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let server = runtime.block_on(async {
+        let server = pocketbase_server::Server::start().await.unwrap();
+        server.admin().enable_batches(50, 3).await.unwrap();
+        server
+    });
+    let input = Input::new("records.jsonl", json_lines(100));
+    let (user, password) = server.superuser();
+    let place = [
+        "--remote",
+        "pocketbase",
+        "--remote-url",
+        server.url(),
+        "--remote-user",
+        user,
+    ];
+    let without_password = complaint(&input.run(&place), 2);
+    assert!(without_password.contains("REMOTE_PASSWORD"), "{without_password}");
+    for _ in 0..2 {
+        let output = std::process::Command::new(PROGRAM)
+            .args(["--input", &input.file, "--edits", "20", "--conflicts", "10"])
+            .args(place)
+            .env("REMOTE_PASSWORD", password)
+            .output()
+            .unwrap();
+        let text = printed(&output, 0);
+        assert!(
+            text.contains("and stay there under the run") && text.contains(EQUAL),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn every_resolver_ends_equal() {
     let input = Input::new("records.jsonl", json_lines(200));

@@ -25,6 +25,15 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value = "memory")]
     pub(crate) remote: RemoteChoice,
 
+    /// The address of a server of your own, instead of a private one started for this run
+    #[arg(long, value_name = "URL", requires = "remote_user")]
+    pub(crate) remote_url: Option<String>,
+
+    /// Who prepares the server: for PocketBase, a superuser's e-mail address. The password is taken from the
+    /// environment variable REMOTE_PASSWORD
+    #[arg(long, value_name = "NAME", requires = "remote_url")]
+    pub(crate) remote_user: Option<String>,
+
     /// A folder for the devices' SQLite files, which stay there [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     pub(crate) keep: Option<PathBuf>,
@@ -51,6 +60,8 @@ pub(crate) struct Arguments {
 pub(crate) enum RemoteChoice {
     /// A backend in this program's memory
     Memory,
+    /// A PocketBase with the sync feed: a private one, or yours with --remote-url
+    Pocketbase,
 }
 
 /// The resolvers there are.

@@ -14,6 +14,8 @@ const PAGE: usize = 1_000;
 pub(crate) struct Comparison {
     /// Records of the first device.
     pub(crate) rows: u64,
+    /// Records of the remote.
+    pub(crate) remote_rows: u64,
     /// Records that are not the same on all three.
     pub(crate) differences: u64,
     /// The first of them.
@@ -64,6 +66,7 @@ pub(crate) async fn compare(devices: &[Device; 2], remote: &dyn RemoteStore) -> 
     }
     with_remote(&mut found, &devices[0], remote, &mut unchecked).await?;
     let at_remote = count_at_remote(&devices[0], remote).await?;
+    found.remote_rows = at_remote;
     if at_remote != found.rows {
         found.differences += at_remote.abs_diff(found.rows);
         found
@@ -145,10 +148,14 @@ impl<'d> Pages<'d> {
 #[cfg(test)]
 mod tests {
     use adapter_memory::MemoryRemoteStore;
+    use clap::Parser;
     use sync_core::{Payload, Write};
 
     use super::*;
-    use crate::arguments::ResolverChoice;
+    use crate::{
+        arguments::Arguments,
+        backend::{Backend, Memory},
+    };
 
     fn record(id: u32, value: u32) -> (RecordId, Payload) {
         let payload = Payload::parse(format!(r#"{{"id":"{id}","value":{value}}}"#)).unwrap();
@@ -162,8 +169,13 @@ mod tests {
     #[tokio::test]
     async fn any_difference_between_the_three_is_found() {
         let folder = tempfile::tempdir().unwrap();
-        let remote = MemoryRemoteStore::new();
-        let open = async |name| Device::open(name, folder.path(), &remote, "id", ResolverChoice::Lww).await;
+        let arguments = Arguments::parse_from(["two_devices"]);
+        let backend = Memory::new().unwrap();
+        let remote = backend.remote.clone();
+        let open = async |name| {
+            let connection = backend.connect().await.unwrap();
+            Device::open(name, folder.path(), connection, backend.target(), &arguments).await
+        };
         let devices = [open("A").await.unwrap(), open("B").await.unwrap()];
         let [a, b] = &devices;
         let many = PAGE as u32 + 10;

@@ -6,22 +6,20 @@ use std::{
     time::Duration,
 };
 
-use adapter_memory::{MemoryRemoteStore, faults::Faults};
 use store_sea_orm::{OpenOptions, SeaOrmLocalStore};
 use sync_core::{
-    CachePolicy, CollectionName, CollectionSchema, ConflictQuery, EngineOptions, LocalStore, RawAnswer,
-    ReadOptions, RecordId, RecordKey, SyncEngine, SyncScope, Target,
+    CachePolicy, CollectionSchema, ConflictQuery, EngineOptions, LocalStore, RawAnswer, ReadOptions,
+    RecordId, RecordKey, SyncEngine, SyncScope, Target,
     query::QuerySpec,
     resolve::{ClientWins, FieldMerge, LastWriteWins, ServerWins},
 };
 
 use crate::{
-    arguments::ResolverChoice,
+    arguments::{Arguments, ResolverChoice},
+    backend::{Connection, Network},
     failure::Failure,
     tally::{Tally, settlements},
 };
-
-const COLLECTION: &str = "records";
 
 /// One of the two devices.
 pub(crate) struct Device {
@@ -30,7 +28,7 @@ pub(crate) struct Device {
     pub(crate) store: Arc<SeaOrmLocalStore>,
     pub(crate) target: Target,
     /// What goes wrong between this device and the remote.
-    pub(crate) network: Faults,
+    pub(crate) network: Arc<dyn Network>,
     /// What its synchronizations did so far.
     pub(crate) tally: Tally,
 }
@@ -45,19 +43,17 @@ impl Device {
     pub(crate) async fn open(
         name: &'static str,
         folder: &Path,
-        remote: &MemoryRemoteStore,
-        id_field: &str,
-        resolver: ResolverChoice,
+        connection: Connection,
+        target: &Target,
+        arguments: &Arguments,
     ) -> Result<Self, Failure> {
         let store = Arc::new(SeaOrmLocalStore::open(OpenOptions::file(file_of(folder, name))).await?);
-        let remote = remote.another_client();
-        let network = remote.faults();
-        let schema = CollectionSchema::untyped(COLLECTION, id_field)?;
+        let schema = CollectionSchema::untyped(target.collection.as_str(), &arguments.id)?;
         // Short pauses: nobody wants to watch a demonstration wait.
         let options =
             EngineOptions::default().with_retry(Duration::from_millis(20), Duration::from_millis(500));
-        let builder = SyncEngine::builder(Arc::clone(&store) as Arc<dyn LocalStore>, Arc::new(remote));
-        let builder = match resolver {
+        let builder = SyncEngine::builder(Arc::clone(&store) as Arc<dyn LocalStore>, connection.remote);
+        let builder = match arguments.resolver {
             ResolverChoice::Lww => builder.register_schema(schema, LastWriteWins),
             ResolverChoice::FieldMerge => builder.register_schema(schema, FieldMerge::new()),
             ResolverChoice::ClientWins => builder.register_schema(schema, ClientWins),
@@ -67,8 +63,8 @@ impl Device {
             name,
             engine: builder.options(options).build().await?,
             store,
-            target: target()?,
-            network,
+            target: target.clone(),
+            network: connection.network,
             tally: Tally::default(),
         })
     }
@@ -110,12 +106,4 @@ impl Device {
         self.engine.stop();
         Ok(self.store.close().await?)
     }
-}
-
-/// Where the records are, on both devices and at the remote.
-pub(crate) fn target() -> Result<Target, Failure> {
-    Ok(Target::new(
-        CollectionName::new(COLLECTION)?,
-        SyncScope::new("two_devices")?,
-    ))
 }

@@ -4,6 +4,7 @@
 //! devices and the remote are equal at the end, 1 if not, and 2 if the command cannot be followed.
 
 mod arguments;
+mod backend;
 mod compare;
 mod deliveries;
 mod device;
@@ -22,13 +23,11 @@ use std::{
     time::Instant,
 };
 
-use adapter_memory::{MemoryRemoteStore, faults::Call};
 use clap::Parser;
 use sync_core::{CachePolicy, Freshness, ReadOptions, query::QuerySpec};
 
 use crate::{
-    arguments::{Arguments, RemoteChoice},
-    deliveries::Deliveries,
+    arguments::Arguments,
     device::Device,
     edits::Plan,
     failure::Failure,
@@ -61,10 +60,14 @@ async fn run(arguments: &Arguments) -> Result<bool, Failure> {
         Some(folder) => kept_folder(folder)?,
         None => temporary.path().to_owned(),
     };
-    let remote = match arguments.remote {
-        RemoteChoice::Memory => MemoryRemoteStore::new(),
+    let backend = backend::open(arguments).await?;
+    if let Some(introduction) = backend.introduction() {
+        story.tell(&introduction);
+    }
+    let open = async |name| {
+        let connection = backend.connect().await?;
+        Device::open(name, &folder, connection, backend.target(), arguments).await
     };
-    let open = async |name| Device::open(name, &folder, &remote, &arguments.id, arguments.resolver).await;
     let mut devices = [open("A").await?, open("B").await?];
 
     story.chapter("1. Device A loads the records, as an app that imports a file");
@@ -121,7 +124,7 @@ async fn run(arguments: &Arguments) -> Result<bool, Failure> {
 
     story.chapter("4. They come back, but requests and answers are lost, and some arrive twice");
     for (device, seed) in devices.iter().zip(arguments.seed..) {
-        synchronize::disturb(device, seed);
+        device.network.disturb(seed);
     }
     let since = Instant::now();
     synchronize::until_quiet(&mut devices, &story).await?;
@@ -141,9 +144,8 @@ async fn run(arguments: &Arguments) -> Result<bool, Failure> {
 
     story.chapter("5. What came of it");
     let totals = Totals {
-        compared: compare::compare(&devices, &remote).await?,
-        deliveries: Deliveries::to(&remote),
-        remote_rows: remote.dump(&devices[0].target).len() as u64,
+        compared: compare::compare(&devices, &*backend.observer()).await?,
+        deliveries: backend.deliveries().await?,
         bad_lines: input.bad_lines,
         time: started.elapsed(),
     };
@@ -172,9 +174,7 @@ async fn run(arguments: &Arguments) -> Result<bool, Failure> {
 
 /// Shows that reads go on without a network, and say what they are worth.
 async fn read_offline(device: &Device, story: &Story) -> Result<(), Failure> {
-    for call in [Call::Push, Call::Pull] {
-        device.network.script(call, synchronize::unreachable());
-    }
+    device.network.cut();
     let options = ReadOptions::from(CachePolicy::RemoteFirst);
     let answer = device
         .engine

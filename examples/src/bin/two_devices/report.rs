@@ -26,7 +26,6 @@ const SETTLEMENTS: [(Option<Settlement>, &str); 5] = [
 pub(crate) struct Totals {
     pub(crate) compared: Comparison,
     pub(crate) deliveries: Deliveries,
-    pub(crate) remote_rows: u64,
     pub(crate) bad_lines: u64,
     pub(crate) time: Duration,
 }
@@ -61,7 +60,7 @@ pub(crate) fn print(columns: &[Column<'_>; 2], totals: &Totals) {
     });
     row("time synchronizing", &|column| seconds(column.device.tally.time));
     println!();
-    println!("   rows at the remote: {}", grouped(totals.remote_rows));
+    println!("   rows at the remote: {}", grouped(totals.compared.remote_rows));
     println!(
         "   writes that reached it more than once: {}; that took effect more than once: {}",
         grouped(totals.deliveries.repeated),

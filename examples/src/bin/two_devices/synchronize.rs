@@ -2,9 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use adapter_memory::faults::{Call, Fault, FaultRates};
 use futures::{FutureExt, StreamExt};
-use sync_core::{ErrorKind, RetryClass, SyncError, SyncReport};
+use sync_core::{RetryClass, SyncReport};
 
 use crate::{
     device::Device,
@@ -17,31 +16,6 @@ use crate::{
 const MAX_ATTEMPTS: u32 = 2_000;
 /// The pause after a failure, or while the remote has asked for one.
 const PAUSE: Duration = Duration::from_millis(25);
-
-/// Lets the network between this device and the remote misbehave, some of it for certain and some at random.
-pub(crate) fn disturb(device: &Device, seed: u64) {
-    let lost = || Fault::FailAfter(SyncError::new(ErrorKind::Timeout, "the answer was lost"));
-    let network = &device.network;
-    for fault in [lost(), Fault::Duplicate, Fault::Pass, lost()] {
-        network.script(Call::Push, fault);
-    }
-    network.script(Call::Pull, unreachable());
-    network.script(Call::Pull, lost());
-    let rates = FaultRates {
-        fail_before: 0.06,
-        fail_after: 0.06,
-        duplicate: 0.04,
-        redeliver: 0.04,
-        retry_ops: 0.04,
-        ..FaultRates::default()
-    };
-    network.randomize(seed, rates);
-}
-
-/// The fault of a request that never arrives.
-pub(crate) fn unreachable() -> Fault {
-    Fault::FailBefore(SyncError::new(ErrorKind::Unreachable, "the network is down"))
-}
 
 /// Synchronizes one device over a good network.
 pub(crate) async fn once(
