@@ -3,7 +3,7 @@
 #
 #   scripts/mutants.sh            all of mutants/*.list; hours on a slow machine
 #   scripts/mutants.sh --check    only that every mutant still fits the sources
-#   scripts/mutants.sh --only N   the mutants whose number is N or whose name contains it
+#   scripts/mutants.sh --only N   the mutants with these numbers (3 or 3,7,9), or whose name contains N
 #   scripts/mutants.sh --from N   the mutants from number N on
 #   scripts/mutants.sh --quick    with the tests of sync-core alone
 #
@@ -85,6 +85,7 @@ fi
 
 folder=${MUTANTS_FOLDER:-$(mktemp -d)}
 [[ -n ${MUTANTS_FOLDER:-} ]] || trap 'rm -rf "$folder"' EXIT
+rm -rf "$folder/tree"
 mkdir -p "$folder/tree"
 commit=$(git rev-parse HEAD)
 # The time of extraction, so that what a run before left is built anew.
@@ -112,7 +113,7 @@ echo "the sources as they are must pass"
 caught=0 survived=() broken=()
 for ((number = from; number <= count; number++)); do
   IFS=$'\t' read -r file name < <(mutant "$folder/tree" "$number")
-  if [[ -z $only || $number == "$only" || $name == *"$only"* ]]; then
+  if [[ -z $only || ",$only," == *",$number,"* || $name == *"$only"* ]]; then
     status=0
     (suites) >"$folder/log" 2>&1 || status=$?
     if ((status == 0)); then

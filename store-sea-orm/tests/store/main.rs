@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, helpers included")]
 #![allow(clippy::duplicate_mod, reason = "each driver runs the same tests")]
 
+mod certificate;
 #[cfg(feature = "rusqlite")]
 mod direct;
 mod fixtures;
