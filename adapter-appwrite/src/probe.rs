@@ -34,24 +34,17 @@ impl AppwriteRemoteStore {
 
 async fn check_table(signed: &Signed<'_>, table: &Table) -> Result<()> {
     // A column that does not exist is refused by name, also in a table without rows.
-    let mut queries = vec![
-        Query::or(vec![
-            Query::equal(&table.deleted_column, vec![Value::Bool(false)]),
-            Query::is_null(&table.deleted_column),
-        ]),
-        Query::limit(1),
-    ];
     let texts = table
         .op_column
         .iter()
         .chain(&table.document_column)
         .chain(table.scope_columns.iter().map(|(_, column)| column));
-    for column in texts {
-        queries.push(Query::or(vec![
-            Query::is_null(column),
-            Query::not_equal(column, "".into()),
-        ]));
-    }
+    let mut columns = vec![
+        Query::equal(&table.deleted_column, vec![Value::Bool(false)]),
+        Query::is_null(&table.deleted_column),
+    ];
+    columns.extend(texts.map(|column| Query::is_null(column)));
+    let queries = vec![Query::or(columns), Query::limit(1)];
     let listed = signed
         .list(table, queries)
         .await

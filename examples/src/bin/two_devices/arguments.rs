@@ -29,8 +29,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "URL", requires = "remote_user")]
     pub(crate) remote_url: Option<String>,
 
-    /// Who prepares the server: for PocketBase, a superuser's e-mail address. The password is taken from the
-    /// environment variable REMOTE_PASSWORD
+    /// Who prepares the server: for PocketBase, a superuser's e-mail address; for Appwrite, the project's id. The
+    /// password, or the API key, is taken from the environment variable REMOTE_PASSWORD
     #[arg(long, value_name = "NAME", requires = "remote_url")]
     pub(crate) remote_user: Option<String>,
 
@@ -62,6 +62,8 @@ pub(crate) enum RemoteChoice {
     Memory,
     /// A PocketBase with the sync feed: a private one, or yours with --remote-url
     Pocketbase,
+    /// Appwrite: a stand-in, or yours with --remote-url
+    Appwrite,
 }
 
 /// The resolvers there are.

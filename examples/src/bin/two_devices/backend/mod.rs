@@ -1,5 +1,6 @@
 //! Where the devices meet: one file for each choice of `--remote`.
 
+mod appwrite;
 mod bad_network;
 mod memory;
 mod pocketbase;
@@ -63,6 +64,7 @@ const ANSWER_LOST: &str = "the answer was lost";
 /// The backend that the arguments choose.
 pub(crate) async fn open(arguments: &Arguments) -> Result<Box<dyn Backend>, Failure> {
     Ok(match arguments.remote {
+        RemoteChoice::Appwrite => Box::new(appwrite::Appwrite::open(arguments).await?),
         RemoteChoice::Memory => Box::new(memory::Memory::new()?),
         RemoteChoice::Pocketbase => Box::new(pocketbase::PocketBase::open(arguments).await?),
     })

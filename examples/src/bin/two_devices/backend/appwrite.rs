@@ -1,0 +1,174 @@
+//! An Appwrite: a stand-in that ends with the program, or the user's own.
+
+use std::sync::Arc;
+
+use adapter_appwrite::{AppwriteConfig, AppwriteRemoteStore, Credential, Table};
+use appwrite_stand_in::{Column, ColumnKind, Profile, StandIn, TableSpec};
+use async_trait::async_trait;
+use serde_json::Value;
+use sync_core::{CollectionName, Effects, RemoteStore, SyncScope, Target, TokioTimer};
+use sync_http::{HttpRequest, ReqwestTransport, Secret, Transport};
+
+use super::{
+    Backend, Connection,
+    bad_network::{BadNetwork, Networks},
+};
+use crate::{arguments::Arguments, deliveries::Deliveries, failure::Failure};
+
+/// The database, the table and the collection.
+const NAME: &str = "two_devices";
+/// The environment variable with an API key for `--remote-url`.
+const KEY_VARIABLE: &str = "REMOTE_PASSWORD";
+/// The longest record, as JSON.
+const LONGEST_RECORD: usize = 1_000_000;
+
+/// A server with the table.
+pub(crate) struct Appwrite {
+    /// `None` if it is the user's own.
+    private: Option<StandIn>,
+    endpoint: String,
+    project: String,
+    key: Secret,
+    good: Arc<dyn Transport>,
+    networks: Networks,
+    observer: Arc<dyn RemoteStore>,
+    target: Target,
+    run: String,
+}
+
+impl Appwrite {
+    pub(crate) async fn open(arguments: &Arguments) -> Result<Self, Failure> {
+        let good: Arc<dyn Transport> = Arc::new(ReqwestTransport::new(Arc::new(TokioTimer))?);
+        let (private, endpoint, project, key) = match (&arguments.remote_url, &arguments.remote_user) {
+            (Some(endpoint), Some(project)) => (None, endpoint.clone(), project.clone(), own_key()?),
+            _ => {
+                let server = StandIn::start(Profile::V1_9_6)
+                    .await
+                    .map_err(|error| Failure::Usage(error.to_string()))?;
+                server.create_table(NAME, &table());
+                let (endpoint, project) = (server.endpoint(), server.project());
+                let key = Secret::new(server.create_key());
+                (Some(server), endpoint, project, key)
+            }
+        };
+        // Each run has a scope of its own, so that those of earlier runs do not meet it.
+        let run = Effects::tokio().new_uuid().to_string();
+        let target = Target::new(
+            CollectionName::new(NAME)?,
+            SyncScope::new(NAME)?.with("run", &run)?,
+        );
+        let observer = connect(&endpoint, &project, &key, Arc::clone(&good)).await?;
+        Ok(Self {
+            private,
+            endpoint,
+            project,
+            key,
+            good,
+            networks: Networks::new(ops_in),
+            observer,
+            target,
+            run,
+        })
+    }
+}
+
+/// Records with any fields are kept as JSON text. A table of the user's own has the same columns.
+fn table() -> TableSpec {
+    TableSpec::new(NAME)
+        .column(Column::optional("doc", ColumnKind::Text { size: LONGEST_RECORD }))
+        .column(Column::optional("run", ColumnKind::Text { size: 36 }))
+        .column(Column::optional("deleted", ColumnKind::Boolean).default(false))
+        .column(Column::optional("op_id", ColumnKind::Text { size: 36 }))
+}
+
+fn own_key() -> Result<Secret, Failure> {
+    std::env::var(KEY_VARIABLE).map(Secret::new).map_err(|_| {
+        let message = format!("--remote-url needs an API key in the environment variable {KEY_VARIABLE}");
+        Failure::Usage(message)
+    })
+}
+
+async fn connect(
+    endpoint: &str,
+    project: &str,
+    key: &Secret,
+    transport: Arc<dyn Transport>,
+) -> Result<Arc<dyn RemoteStore>, Failure> {
+    let table = Table::new(NAME, NAME)
+        .document_column("doc")
+        .scope_column("run", "run");
+    let credential = Credential::api_key(key.clone());
+    let config = AppwriteConfig::new(endpoint, project, credential, Effects::tokio())?
+        .transport(transport)
+        .table(NAME, NAME, table)?;
+    Ok(Arc::new(AppwriteRemoteStore::connect(config).await?))
+}
+
+#[async_trait]
+impl Backend for Appwrite {
+    fn introduction(&self) -> Option<String> {
+        Some(match self.private {
+            Some(_) => format!("a stand-in for Appwrite 1.9.6 listens on {}", self.endpoint),
+            None => format!(
+                "the records go to the table {NAME} of {}, and stay there under the run {}",
+                self.endpoint, self.run
+            ),
+        })
+    }
+
+    fn target(&self) -> &Target {
+        &self.target
+    }
+
+    async fn connect(&self) -> Result<Connection, Failure> {
+        let network = self.networks.add(Arc::clone(&self.good));
+        let transport: Arc<dyn Transport> = network.clone();
+        let network: Arc<BadNetwork> = network;
+        Ok(Connection {
+            remote: connect(&self.endpoint, &self.project, &self.key, transport).await?,
+            network,
+        })
+    }
+
+    fn observer(&self) -> Arc<dyn RemoteStore> {
+        Arc::clone(&self.observer)
+    }
+
+    /// Appwrite keeps no log of operations, so what took effect twice shows only in what the stand-in was asked: two
+    /// writes that name one operation and were both carried out.
+    async fn deliveries(&self) -> Result<Deliveries, Failure> {
+        Ok(Deliveries {
+            repeated: self.networks.repeated(),
+            repeated_effects: self.private.as_ref().map_or(0, repeated_effects),
+        })
+    }
+}
+
+/// Operations that single writes carried out more than once. A transaction takes effect once, whatever is sent.
+fn repeated_effects(server: &StandIn) -> u64 {
+    let mut times = std::collections::BTreeMap::<String, u64>::new();
+    for logged in server.requests() {
+        let single = logged.request.path.contains("/rows") && logged.request.method != "GET";
+        let carried_out = logged.status.is_some_and(|status| status < 300);
+        if let Some(body) = logged.request.body_json().filter(|_| single && carried_out) {
+            for op in ops_of(&body) {
+                *times.entry(op).or_default() += 1;
+            }
+        }
+    }
+    times.values().filter(|times| **times > 1).count() as u64
+}
+
+/// The operations that a request sends.
+fn ops_in(request: &HttpRequest) -> Vec<String> {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    ops_of(&body)
+}
+
+fn ops_of(body: &Value) -> Vec<String> {
+    let op_of = |write: &Value| write["data"]["op_id"].as_str().map(str::to_owned);
+    match body["operations"].as_array() {
+        Some(operations) => operations.iter().filter_map(op_of).collect(),
+        None => op_of(body).into_iter().collect(),
+    }
+}
