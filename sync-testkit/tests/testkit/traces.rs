@@ -361,7 +361,7 @@ async fn many_records_and_rights_can_be_said_in_several_ways() {
         (r#""allow":false"#, false),
         (r#""client":"A","scopes":[]"#, false),
         (r#""client":"A","allow":["s1"]"#, true),
-        (r#""user":"A","access":"none"#, false),
+        (r#""access":"none","user":"A""#, false),
         (r#""access":{"A":["s2"]}"#, false),
     ] {
         let steps = format!(
