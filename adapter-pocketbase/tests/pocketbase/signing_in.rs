@@ -79,7 +79,7 @@ async fn case_15_a_token_that_never_was_good_removes_nothing(profile: Profile) {
     }
     let good = world.device(&world.ada).await;
     good.sync().await;
-    let profile_told = world.remote(&world.ada).await.profile().clone();
+    let profile_told = world.remote(&world.ada).await.profile();
 
     let config = PocketBaseConfig::new(world.server.url())
         .unwrap()

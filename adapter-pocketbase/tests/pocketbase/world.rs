@@ -53,7 +53,6 @@ pub(crate) struct User {
 /// A server with the collection `todos`, in which users see and change their own.
 pub(crate) struct World {
     pub(crate) server: Server,
-    pub(crate) profile: Profile,
     pub(crate) ada: User,
     pub(crate) bob: User,
 }
@@ -115,12 +114,7 @@ impl World {
             users.push(User { id, email, token });
         }
         let [ada, bob] = users.try_into().unwrap();
-        Some(Self {
-            server,
-            profile,
-            ada,
-            bob,
-        })
+        Some(Self { server, ada, bob })
     }
 
     pub(crate) fn admin(&self) -> &Admin {
@@ -290,12 +284,6 @@ impl Device {
     /// Synchronizes once; it must succeed.
     pub(crate) async fn sync(&self) -> Arc<SyncReport> {
         self.engine.synchronize(self.scope()).await.unwrap()
-    }
-
-    /// Synchronizes and sweeps, as a device does now and then against a server that needs it.
-    pub(crate) async fn sync_and_sweep(&self) {
-        self.sync().await;
-        self.engine.sweep(self.scope()).await.unwrap();
     }
 
     /// What ends a pass for certain in this profile: a sync against a feed, a sweep on top without one.
