@@ -30,6 +30,7 @@ mod conflicts;
 mod delivery;
 mod installs;
 mod loss;
+mod over_http;
 mod plans;
 mod project;
 mod pushes;
