@@ -1,6 +1,12 @@
 //! Which part of the remote data a device keeps: scopes, and the scope of one collection.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    cmp::Ordering,
+    collections::BTreeMap,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,12 +28,47 @@ const MAX_KEY_CHARS: usize = 2_048;
 /// assert_eq!(a.key().as_str(), "tasks?project=p9&user=u1");
 /// # Ok::<(), sync_core::SyncError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// Clones share one text, and are cheap.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "ScopeParts", into = "ScopeParts")]
-pub struct SyncScope {
+pub struct SyncScope(Arc<Named>);
+
+#[derive(Clone)]
+struct Named {
     name: String,
     keys: BTreeMap<String, String>,
     key: ScopeKey,
+}
+
+impl PartialEq for SyncScope {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.key == other.0.key
+    }
+}
+
+impl Eq for SyncScope {}
+
+impl PartialOrd for SyncScope {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// By the canonical text.
+impl Ord for SyncScope {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Ordering::Equal;
+        }
+        self.0.key.cmp(&other.0.key)
+    }
+}
+
+impl Hash for SyncScope {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key.hash(state);
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -48,7 +89,7 @@ impl SyncScope {
         check_text("scope.name", &name, MAX_NAME_CHARS, false)?;
         let keys = BTreeMap::new();
         let key = ScopeKey::encode(&name, &keys);
-        Ok(Self { name, keys, key })
+        Ok(Self(Arc::new(Named { name, keys, key })))
     }
 
     /// The same scope narrowed by one more key. A key given twice keeps the later value.
@@ -59,29 +100,30 @@ impl SyncScope {
         let (name, value) = (name.into(), value.into());
         check_text("scope.keys", &name, MAX_NAME_CHARS, false)?;
         check_text(&format!("scope.keys.{name}"), &value, MAX_KEY_CHARS, true)?;
-        self.keys.insert(name, value);
-        self.key = ScopeKey::encode(&self.name, &self.keys);
+        let named = Arc::make_mut(&mut self.0);
+        named.keys.insert(name, value);
+        named.key = ScopeKey::encode(&named.name, &named.keys);
         Ok(self)
     }
 
     /// The scope's name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// The keys that narrow the scope, sorted by name.
     pub fn keys(&self) -> &BTreeMap<String, String> {
-        &self.keys
+        &self.0.keys
     }
 
     /// The value of one key.
     pub fn value(&self, name: &str) -> Option<&str> {
-        self.keys.get(name).map(String::as_str)
+        self.0.keys.get(name).map(String::as_str)
     }
 
     /// The canonical text of this scope, under which stores file its records.
     pub fn key(&self) -> &ScopeKey {
-        &self.key
+        &self.0.key
     }
 }
 
@@ -100,22 +142,20 @@ impl TryFrom<ScopeParts> for SyncScope {
 
 impl From<SyncScope> for ScopeParts {
     fn from(scope: SyncScope) -> Self {
-        Self {
-            name: scope.name,
-            keys: scope.keys,
-        }
+        let Named { name, keys, .. } = Arc::unwrap_or_clone(scope.0);
+        Self { name, keys }
     }
 }
 
 impl fmt::Debug for SyncScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SyncScope({})", self.key)
+        write!(f, "SyncScope({})", self.0.key)
     }
 }
 
 impl fmt::Display for SyncScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.key.fmt(f)
+        self.0.key.fmt(f)
     }
 }
 
@@ -162,7 +202,7 @@ impl ScopeKey {
             let (key, value) = pair.split_once('=').ok_or_else(bad)?;
             scope = scope.with(unescape(key).ok_or_else(bad)?, unescape(value).ok_or_else(bad)?)?;
         }
-        if scope.key.as_str() == text {
+        if scope.key().as_str() == text {
             Ok(scope)
         } else {
             Err(bad())

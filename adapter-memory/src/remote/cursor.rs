@@ -68,8 +68,10 @@ impl Backend {
 
 /// Whether a sync point is behind another one, if both are of one epoch and between passes.
 pub(super) fn is_behind(point: &SyncPoint, other: &SyncPoint) -> Option<bool> {
-    let [point, other]: [Token; 2] =
-        [serde_json::from_str(point.as_str()).ok()?, serde_json::from_str(other.as_str()).ok()?];
+    let [point, other]: [Token; 2] = [
+        serde_json::from_str(point.as_str()).ok()?,
+        serde_json::from_str(other.as_str()).ok()?,
+    ];
     if point.epoch != other.epoch {
         return None;
     }

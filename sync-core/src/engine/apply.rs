@@ -252,7 +252,7 @@ impl Run<'_> {
     }
 
     /// Keeps an open conflict in step with what the remote tells meanwhile.
-    async fn follow_remote(
+    pub(crate) async fn follow_remote(
         &self,
         key: &RecordKey,
         remote: &RemoteState,

@@ -59,7 +59,9 @@ impl Lease {
             }
             inner.set_activity(scope, Activity::WaitingForLease);
             // One that is renewed is in use.
-            let renewed = seen_until.replace(held_until).is_some_and(|before| before != held_until);
+            let renewed = seen_until
+                .replace(held_until)
+                .is_some_and(|before| before != held_until);
             in_use |= renewed;
             let pause = held_until
                 .since(now)

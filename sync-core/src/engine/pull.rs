@@ -292,6 +292,7 @@ impl Run<'_> {
             if op.state == OpState::Parked(ParkReason::ScopeRevoked) {
                 continue;
             }
+            let deferred = op.state == OpState::Deferred;
             loop {
                 let states = self
                     .inner
@@ -302,7 +303,8 @@ impl Run<'_> {
                     break;
                 };
                 let mut after = state.clone();
-                for op in &mut after.ops {
+                // One that waits for the user's decision goes on doing so.
+                for op in after.ops.iter_mut().filter(|op| op.state != OpState::Deferred) {
                     op.state = OpState::Parked(ParkReason::ScopeRevoked);
                 }
                 // Sent again some day, they must meet what others changed meanwhile.
@@ -310,7 +312,14 @@ impl Run<'_> {
                     head.base.get_or_insert_with(|| state.base.clone());
                 }
                 after.base = RemoteState::Missing;
+                if after == state {
+                    break;
+                }
                 let mut changes = ChangeSet::at(self.inner.now());
+                if deferred {
+                    self.follow_remote(&after.key, &RemoteState::Missing, &mut changes)
+                        .await?;
+                }
                 Transition::new(state, after.clone()).add_to(&mut changes);
                 if self.commit(changes).await? == CommitOutcome::Committed {
                     after.ops.iter().for_each(|op| self.tell_parked(op));
@@ -361,6 +370,7 @@ impl Run<'_> {
             let message = format!("{expected} ids were asked for, {} states answered", found.len());
             return Err(SyncError::new(ErrorKind::Malformed, message).with_operation("get"));
         }
+        found.iter().for_each(|state| self.observe(state));
         Ok(found)
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     error::{ErrorKind, Result, RetryClass, SyncError},
     id::{OpId, RecordKey},
     machine::{Acknowledged, Attempt, Transition, acknowledge, is_effect_of, upgrade_state},
-    operation::{OpState, PendingOp, PushOp, PushOutcome},
+    operation::{OpKind, OpState, PendingOp, PushOp, PushOutcome},
     record_state::RecordState,
     remote::{PushBatch, check_outcomes},
 };
@@ -104,7 +104,7 @@ impl Run<'_> {
         atomic: bool,
         phase: &mut PushPhase,
     ) -> Result<()> {
-        let states = self.settle_before_sending(states, phase).await?;
+        let states = self.settle_before_sending(states, atomic, phase).await?;
         let Some(sent) = self.mark_in_doubt(states).await? else {
             return Ok(());
         };
@@ -127,6 +127,7 @@ impl Run<'_> {
         match answer {
             Ok(outcomes) => {
                 phase.failures_in_a_row = 0;
+                self.observe_conflicts(&outcomes);
                 let outcomes = self.blame_parents(&sent, atomic, outcomes);
                 self.apply_outcomes(&sent, &outcomes, phase).await
             }
@@ -134,19 +135,35 @@ impl Run<'_> {
         }
     }
 
+    /// What the user writes after a conflict is later than what was met in it.
+    fn observe_conflicts(&self, outcomes: &[PushOutcome]) {
+        for outcome in outcomes {
+            if let PushOutcome::Conflict { current } = outcome {
+                self.observe(current);
+            }
+        }
+    }
+
     /// A remote that takes every write must not be sent one on an outdated base: the records are read first,
-    /// and conflicts (or the effect of an earlier attempt) are settled here.
+    /// and conflicts (or the effect of an earlier attempt) are settled here. So are those that no remote could
+    /// tell from the write alone.
     async fn settle_before_sending(
         &mut self,
         states: Vec<RecordState>,
+        atomic: bool,
         phase: &mut PushPhase,
     ) -> Result<Vec<RecordState>> {
-        if self.inner.capabilities.conditional_write {
+        let conditional = self.inner.capabilities.conditional_write;
+        if conditional && !states.iter().any(is_unconditional) {
             return Ok(states);
         }
         let currents = self.read_back(&states).await?;
         let (mut ready, mut outdated, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
         for (state, current) in states.into_iter().zip(currents) {
+            if conditional && !is_unconditional(&state) {
+                ready.push(state);
+                continue;
+            }
             match current {
                 Some(current) if is_still(expected_base(&state), &current) => ready.push(state),
                 Some(current) => {
@@ -161,6 +178,10 @@ impl Run<'_> {
         }
         if !outdated.is_empty() {
             self.apply_outcomes(&outdated, &outcomes, phase).await?;
+            // What goes with them, or after them, is put together anew.
+            let depends =
+                |state: &RecordState| atomic || !parents_in_batch(self.inner, state, &outdated).is_empty();
+            ready.retain(|state| !depends(state));
         }
         Ok(ready)
     }
@@ -197,11 +218,7 @@ impl Run<'_> {
         }
         Ok(states
             .iter()
-            .map(|state| {
-                found
-                    .remove(&state.key)
-                    .unwrap_or(Some(RemoteState::Missing))
-            })
+            .map(|state| found.remove(&state.key).unwrap_or(Some(RemoteState::Missing)))
             .collect())
     }
 
@@ -482,8 +499,9 @@ impl Run<'_> {
             _ => {
                 let refused_whole = matches!(error.retry(), RetryClass::SignIn | RetryClass::After(_))
                     || error.kind() == ErrorKind::RateLimited;
-                if refused_whole {
-                    self.not_sent(sent).await?;
+                if refused_whole && let Err(failed) = self.not_sent(sent).await {
+                    // They stay in doubt; what the remote said counts.
+                    tracing::warn!(scope = %self.scope, error = %failed, "a refused push could not be noted");
                 }
                 Err(error)
             }
@@ -520,6 +538,14 @@ fn not_understood() -> PushOutcome {
         message: "the record as the remote has it cannot be understood".to_owned(),
         field: None,
     }
+}
+
+/// Whether the first operation of a record would apply to any state, although it was made on the knowledge that
+/// there is nothing. Only a create can say that.
+fn is_unconditional(state: &RecordState) -> bool {
+    let head = state.ops.first();
+    let nothing = |op: &PendingOp| op.kind != OpKind::Create && op.base == Some(RemoteState::Missing);
+    head.is_some_and(nothing)
 }
 
 /// Whether the remote's state is still the one that a write was made on.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Activity, Inner, SyncEvent, SyncReport, SyncRequest, lease::Lease};
 use crate::{
     change_set::{ChangeSet, CommitOutcome},
+    delta::RemoteState,
     error::{ErrorKind, Result, RetryClass, SyncError},
     scope::{CollectionName, SyncScope, Target},
     store::TargetState,
@@ -140,6 +141,13 @@ impl Run<'_> {
         self.states
             .entry(target.collection.clone())
             .or_insert_with(|| TargetState::new(target.clone()))
+    }
+
+    /// Later stamps of this device are greater than that of a state it has seen.
+    pub(crate) fn observe(&self, state: &RemoteState) {
+        if let Some(stamp) = state.stamp() {
+            self.inner.clock.observe(stamp, self.inner.now());
+        }
     }
 
     /// Commits under the lease, with the clock.

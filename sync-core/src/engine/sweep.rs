@@ -2,7 +2,10 @@
 //!
 //! Absence from a list is never taken for a delete by itself: every candidate is read once more, by id.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Activity,
@@ -11,10 +14,9 @@ use super::{
 };
 use crate::{
     change_set::{ChangeSet, CommitOutcome},
-    delta::{RemoteChange, RemoteState, RemoteVersion, Tombstone},
+    delta::{MalformedRow, RemoteChange, RemoteState, RemoteVersion, Tombstone},
     error::Result,
     id::{RecordId, RecordKey},
-    operation::OpStateKind,
     record_state::RecordSummary,
     scope::Target,
     store::OpQuery,
@@ -120,7 +122,8 @@ impl Run<'_> {
         self.apply_states(target, states, accept_older).await
     }
 
-    /// The states that could be understood. What could not is there all the same, so it counts as seen.
+    /// The states that could be understood. What could not is there all the same: it counts as seen, and is put
+    /// into quarantine unless a pull brought it in its raw form.
     async fn understood(
         &mut self,
         target: &Target,
@@ -135,14 +138,31 @@ impl Run<'_> {
                 None => seen.push(id),
             }
         }
-        if !seen.is_empty() {
-            let mark = self.state(target).generation;
-            let changes = ChangeSet {
-                marks: vec![(target.clone(), seen, mark)],
-                ..ChangeSet::at(self.inner.now())
-            };
-            self.commit(changes).await?;
+        if seen.is_empty() {
+            return Ok(understood);
         }
+        let aside = self.inner.store.load_quarantine(Some(target), u64::MAX).await?;
+        let known: BTreeSet<RecordId> = aside.into_iter().filter_map(|row| row.row.id).collect();
+        let (reported, new): (Vec<_>, Vec<_>) = seen.into_iter().partition(|id| known.contains(id));
+        let mark = self.state(target).generation;
+        let changes = ChangeSet {
+            marks: vec![(target.clone(), reported, mark)],
+            ..ChangeSet::at(self.inner.now())
+        };
+        self.commit(changes).await?;
+        let malformed = new.into_iter().map(|id| MalformedRow {
+            id: Some(id),
+            raw: String::new(),
+            error: "the remote has a row that cannot be read by its id".to_owned(),
+        });
+        let page = ChangePage {
+            target: target.clone(),
+            changes: BTreeMap::new(),
+            malformed: malformed.collect(),
+            mark,
+            accept_older: false,
+        };
+        self.apply_page(&page).await?;
         Ok(understood)
     }
 
@@ -217,14 +237,9 @@ impl Run<'_> {
 
     /// Records with pending operations that were live at the remote and were not seen in this pass.
     async fn pending_unseen(&self, target: &Target, generation: u64) -> Result<Vec<RecordId>> {
+        // In whatever state: what the operation was made on may be gone.
         let query = OpQuery {
             target: Some(target.clone()),
-            states: vec![
-                OpStateKind::Queued,
-                OpStateKind::InDoubt,
-                OpStateKind::Parked,
-                OpStateKind::Deferred,
-            ],
             heads_only: true,
             ..OpQuery::default()
         };

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Surroundings, Transition, merge::fold_followers, merge::is_effect_of, merge::is_proven_effect_of, rebase, resolve_conflict};
+use super::{
+    Surroundings, Transition, merge::fold_followers, merge::is_effect_of, merge::is_proven_effect_of, rebase,
+    resolve_conflict,
+};
 use crate::{
     delta::{RemoteState, RemoteVersion, Tombstone},
     error::{ErrorKind, Result, SyncError},
@@ -86,14 +89,12 @@ pub(crate) fn acknowledge(
         }
         PushOutcome::Retry { after, reason } => {
             let pause = after.map_or(pause, |after| after.max(pause));
-            let next = if doubted { OpState::InDoubt } else { OpState::Queued };
-            Ok(Acknowledged::Again(again(
-                state,
-                next,
-                pause,
-                reason,
-                around,
-            )))
+            let next = if doubted {
+                OpState::InDoubt
+            } else {
+                OpState::Queued
+            };
+            Ok(Acknowledged::Again(again(state, next, pause, reason, around)))
         }
         PushOutcome::Unknown { reason } => Ok(Acknowledged::Again(again(
             state,
@@ -148,7 +149,9 @@ fn conflict(
     around: &Surroundings<'_>,
 ) -> Result<Acknowledged> {
     let head = &state.ops[0];
-    if is_proven_effect_of(head, current, around) || (head.attempts > 1 && is_effect_of(head, current, around)) {
+    if is_proven_effect_of(head, current, around)
+        || (head.attempts > 1 && is_effect_of(head, current, around))
+    {
         // An earlier attempt whose answer was lost had made this state.
         return done(state, current.clone(), mark).map(Acknowledged::Done);
     }

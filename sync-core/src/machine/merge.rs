@@ -218,7 +218,11 @@ fn fold(ops: &[PendingOp], around: &Surroundings<'_>) -> PendingOp {
         op_id: around.effects.new_op_id(),
         seq: first.seq,
         key: first.key.clone(),
-        kind: last.kind,
+        kind: match (first.kind, last.kind) {
+            // Nothing was there to update.
+            (OpKind::Create, OpKind::Update) => OpKind::Create,
+            (_, kind) => kind,
+        },
         payload: last.payload.clone(),
         changed: ops[1..]
             .iter()

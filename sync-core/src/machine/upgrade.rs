@@ -78,6 +78,8 @@ pub(crate) fn upgrade_state(schema: &CollectionSchema, state: &mut RecordState) 
                 // Renamed fields would be missed by a list of the old names.
                 op.changed = crate::ChangedFields::All;
             }
+            // The user can still decide for the other side.
+            Err(_) if op.state == OpState::Deferred => {}
             Err(error) => {
                 op.state = OpState::Parked(ParkReason::SchemaUpgrade {
                     message: error.message().to_owned(),

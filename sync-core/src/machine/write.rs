@@ -96,10 +96,10 @@ pub(crate) fn write(state: &RecordState, intent: Intent, context: WriteContext<'
     after.schema_version = context.schema.schema_version;
     match after.ops.pop() {
         Some(last) if coalesces(&last, &new) => {
-            let there = after
-                .ops
-                .last()
-                .map_or(state.base.is_live(), |before| before.payload.is_some());
+            let there = match after.ops.last() {
+                Some(before) => before.payload.is_some(),
+                None => last.base.as_ref().unwrap_or(&state.base).is_live(),
+            };
             after.ops.extend(coalesce(last, new, there));
         }
         Some(last) => after.ops.extend([last, new]),

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use sync_core::{
-    CacheLimits, CachePolicy, ConflictQuery, ErrorKind, Freshness, LocalStore, OpQuery, OpStateKind,
-    Payload, ReadOptions, RecordKey, RecordState, Result, SyncEngine, SyncError, SyncScope, Write,
+    CacheLimits, CachePolicy, ConflictQuery, ErrorKind, Freshness, LocalStore, OpQuery, OpStateKind, Payload,
+    ReadOptions, RecordKey, RecordState, Result, SyncEngine, SyncError, SyncScope, Write,
     query::{Filter, OrderBy, QuerySpec, evaluate},
     resolve::Resolution,
 };
 
 use super::{
     coverage::Branch,
-    plan::{Act, From, How, Place},
+    plan::{Act, How, Place, ReadFrom},
     records::changed,
     world::{Ended, World},
 };
@@ -77,7 +77,13 @@ impl World<'_> {
     }
 
     /// The record with some changed fields; an item names a list that is there.
-    pub(crate) fn compose(&mut self, key: &RecordKey, view: Option<&Payload>, fields: u8, device: Option<usize>) -> Payload {
+    pub(crate) fn compose(
+        &mut self,
+        key: &RecordKey,
+        view: Option<&Payload>,
+        fields: u8,
+        device: Option<usize>,
+    ) -> Payload {
         let number = self.next_write();
         let list = format!("l{}", number % 2);
         let there = device.is_some_and(|device| {
@@ -88,7 +94,11 @@ impl World<'_> {
                 id: usize::from(number % 2 == 1),
             };
             let is_item = key.target.collection.as_str() == "items";
-            is_item && self.names.key(place).is_ok_and(|list| self.stored(device, &list).view.is_some())
+            is_item
+                && self
+                    .names
+                    .key(place)
+                    .is_ok_and(|list| self.stored(device, &list).view.is_some())
         });
         changed(key, view, fields, number, there.then_some(list.as_str()))
     }
@@ -108,10 +118,16 @@ impl World<'_> {
                 let written = engine.write(write).await;
                 let there = shared.ledger().has_written(device, &key, payload.as_str());
                 if written.is_ok() && !there {
-                    shared.violation(|| format!("device {device}: {payload:?} of {key} is acknowledged, and was not written"));
+                    shared.violation(|| {
+                        format!("device {device}: {payload:?} of {key} is acknowledged, and was not written")
+                    });
                 }
                 if written.is_err() && there {
-                    shared.violation(|| format!("device {device}: {payload:?} of {key} was written, and is answered {written:?}"));
+                    shared.violation(|| {
+                        format!(
+                            "device {device}: {payload:?} of {key} was written, and is answered {written:?}"
+                        )
+                    });
                 }
             };
             self.executor.spawn(owner, Box::pin(writing));
@@ -154,20 +170,24 @@ impl World<'_> {
                         format!("device {device}: {payload:?} is acknowledged, and the store has {after:?}")
                     });
                 } else if !carried && !annuls {
-                    self.shared
-                        .violation(|| format!("device {device}: no operation carries {payload:?}: {after:?}"));
+                    self.shared.violation(|| {
+                        format!("device {device}: no operation carries {payload:?}: {after:?}")
+                    });
                 }
             }
             Ended::Answered(Err(error)) => {
                 self.shared.seen(Branch::WriteFailed);
                 if after != *before {
                     self.shared.violation(|| {
-                        format!("device {device}: a write failed with {error}, and left {after:?} of {before:?}")
+                        format!(
+                            "device {device}: a write failed with {error}, and left {after:?} of {before:?}"
+                        )
                     });
                 }
                 if !matches!(error.kind(), ErrorKind::Busy | ErrorKind::Full) {
-                    self.shared
-                        .violation(|| format!("device {device}: a write of {before:?} was refused: {error:?}"));
+                    self.shared.violation(|| {
+                        format!("device {device}: a write of {before:?} was refused: {error:?}")
+                    });
                 }
             }
         }
@@ -235,19 +255,19 @@ impl World<'_> {
         weather.devices[device].asked_by_user = true;
     }
 
-    fn read(&mut self, device: usize, scope: usize, from: From, query: u8) -> Result<()> {
+    fn read(&mut self, device: usize, scope: usize, from: ReadFrom, query: u8) -> Result<()> {
         let target = self.names.target(scope, false);
         let (engine, owner) = self.engine(device);
         let spec = spec_of(query);
         let policy = match from {
-            From::Store => return self.read_stored(device, &engine, scope, &spec),
-            From::StoreFirst => CachePolicy::LocalFirst,
-            From::RemoteFirst => CachePolicy::RemoteFirst,
-            From::Remote => CachePolicy::OnlineOnly,
+            ReadFrom::Store => return self.read_stored(device, &engine, scope, &spec),
+            ReadFrom::StoreFirst => CachePolicy::LocalFirst,
+            ReadFrom::RemoteFirst => CachePolicy::RemoteFirst,
+            ReadFrom::Remote => CachePolicy::OnlineOnly,
         };
         self.forget_pauses(device);
         let mut options = ReadOptions::from(policy);
-        if from == From::Remote {
+        if from == ReadFrom::Remote {
             options = options.with_remote_eval();
         }
         let shared = std::sync::Arc::clone(&self.shared);
@@ -258,12 +278,23 @@ impl World<'_> {
                         shared.seen(Branch::StaleAnswer);
                     }
                     if policy == CachePolicy::OnlineOnly && !matches!(answer.freshness, Freshness::Fresh) {
-                        shared.violation(|| format!("device {device}: an answer that is to be online is {:?}", answer.freshness));
+                        shared.violation(|| {
+                            format!(
+                                "device {device}: an answer that is to be online is {:?}",
+                                answer.freshness
+                            )
+                        });
                     }
                 }
                 Err(error) if policy == CachePolicy::OnlineOnly || error.operation().is_some() => {}
-                Err(error) if matches!(error.kind(), ErrorKind::Busy | ErrorKind::Stopped | ErrorKind::Full) => {}
-                Err(error) => shared.violation(|| format!("device {device}: a read under {policy:?} failed: {error:?}")),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::Busy | ErrorKind::Stopped | ErrorKind::Full
+                    ) => {}
+                Err(error) => {
+                    shared.violation(|| format!("device {device}: a read under {policy:?} failed: {error:?}"))
+                }
             }
         };
         self.executor.spawn(owner, Box::pin(reading));
@@ -271,7 +302,13 @@ impl World<'_> {
     }
 
     /// What a read tells is what the store has, in the order asked for, and says what it is worth.
-    fn read_stored(&mut self, device: usize, engine: &SyncEngine, scope: usize, spec: &QuerySpec) -> Result<()> {
+    fn read_stored(
+        &mut self,
+        device: usize,
+        engine: &SyncEngine,
+        scope: usize,
+        spec: &QuerySpec,
+    ) -> Result<()> {
         let target = self.names.target(scope, false);
         let (engine, spec_asked, asked) = (engine.clone(), spec.clone(), target.clone());
         let options = ReadOptions::from(CachePolicy::OfflineOnly);
@@ -289,9 +326,17 @@ impl World<'_> {
         };
         let store = &self.shared.stores[device];
         let everything = QuerySpec::new();
-        let all = self.executor.alone(store.query(&target, &everything)).unwrap_or_else(nothing)?;
-        let state = self.executor.alone(store.load_target(&target)).unwrap_or_else(nothing)?;
-        let rows = all.iter().map(|record| (record.id.clone(), record.payload.clone()));
+        let all = self
+            .executor
+            .alone(store.query(&target, &everything))
+            .unwrap_or_else(nothing)?;
+        let state = self
+            .executor
+            .alone(store.load_target(&target))
+            .unwrap_or_else(nothing)?;
+        let rows = all
+            .iter()
+            .map(|record| (record.id.clone(), record.payload.clone()));
         let expected = evaluate(spec, rows)?;
         let told: Vec<_> = answer
             .records
@@ -364,7 +409,11 @@ impl World<'_> {
         self.alone(device, async move {
             let open = engine.conflicts(&query).await?;
             if let Some(conflict) = open.first() {
-                let choice = if keep { Resolution::KeepLocal } else { Resolution::TakeRemote };
+                let choice = if keep {
+                    Resolution::KeepLocal
+                } else {
+                    Resolution::TakeRemote
+                };
                 engine.resolve_conflict(conflict.conflict_id, choice).await?;
             }
             Ok::<(), SyncError>(())
@@ -419,10 +468,14 @@ impl World<'_> {
             let exported = lines.lines().count();
             let not_there = |error: &SyncError| error.kind() == ErrorKind::NotFound;
             let upgraded = self.shared.ledger().upgraded;
-            let lost = imported.left_out.iter().find(|(_, error)| !not_there(error) && !upgraded);
+            let lost = imported
+                .left_out
+                .iter()
+                .find(|(_, error)| !not_there(error) && !upgraded);
             if lost.is_some() || imported.written.len() + imported.left_out.len() != exported {
-                self.shared
-                    .violation(|| format!("device {device}: of {exported} lines an import leaves out {lost:?}"));
+                self.shared.violation(|| {
+                    format!("device {device}: of {exported} lines an import leaves out {lost:?}")
+                });
             }
         }
         Ok(())
@@ -472,7 +525,10 @@ impl World<'_> {
 }
 
 fn nothing<T>() -> Result<T> {
-    Err(SyncError::new(ErrorKind::Internal, "the memory store waits for something"))
+    Err(SyncError::new(
+        ErrorKind::Internal,
+        "the memory store waits for something",
+    ))
 }
 
 pub(crate) async fn synchronize(engine: &SyncEngine, scope: &SyncScope, how: How) -> Result<()> {
@@ -499,4 +555,3 @@ fn spec_of(query: u8) -> QuerySpec {
         _ => spec,
     }
 }
-

@@ -104,8 +104,9 @@ pub trait Backend: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Rows that cannot be understood, as they were put. `None` if that cannot be told.
-    fn malformed(&self, target: &Target) -> Option<Vec<String>> {
+    /// Rows that cannot be understood, as they were put, with their ids if those can be read. `None` if that cannot
+    /// be told.
+    fn malformed(&self, target: &Target) -> Option<Vec<(Option<RecordId>, String)>> {
         let _ = target;
         None
     }

@@ -44,7 +44,10 @@ impl KeptBug {
         let outcome = Simulator::new(backends).with_doubles(doubles).run(&self.plan);
         match (&self.mistake, outcome.violations.first()) {
             (None, Some(violation)) => Err(format!("{}: {violation}", self.title)),
-            (Some(name), None) => Err(format!("{}: the mistake {name:?} is not found any more", self.title)),
+            (Some(name), None) => Err(format!(
+                "{}: the mistake {name:?} is not found any more",
+                self.title
+            )),
             _ => Ok(outcome),
         }
     }

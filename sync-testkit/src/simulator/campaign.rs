@@ -94,7 +94,13 @@ impl fmt::Display for CampaignReport {
         for kind in FaultKind::ALL {
             writeln!(f, "{:<26} {:>10}", kind.name(), self.coverage.of_fault(*kind))?;
         }
-        writeln!(f, "\n{} operations over {} seeds, {} violations", self.operations, self.seeds, self.failures.len())?;
+        writeln!(
+            f,
+            "\n{} operations over {} seeds, {} violations",
+            self.operations,
+            self.seeds,
+            self.failures.len()
+        )?;
         for what in &self.missing {
             writeln!(f, "missing: {what}")?;
         }

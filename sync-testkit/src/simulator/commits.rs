@@ -2,7 +2,8 @@
 
 use adapter_memory::MemoryLocalStore;
 use sync_core::{
-    ChangeSet, LocalStore, OpChange, OpState, ParkReason, Payload, RecordKey, RecordState, Result, Settlement, SyncPoint, Target,
+    ChangeSet, LocalStore, OpChange, OpState, ParkReason, Payload, RecordKey, RecordState, Result,
+    Settlement, SyncPoint, Target,
 };
 
 use super::{
@@ -49,7 +50,11 @@ impl CommitSketch {
         let strays = changes.confirmed.iter().flat_map(|page| {
             let arrived = page.records.iter();
             arrived
-                .filter(|one| one.state.payload().is_some_and(|record| is_stray(&page.target, record)))
+                .filter(|one| {
+                    one.state
+                        .payload()
+                        .is_some_and(|record| is_stray(&page.target, record))
+                })
                 .map(|one| RecordKey::new(page.target.clone(), one.id.clone()))
         });
         let points = changes
@@ -111,18 +116,25 @@ impl CommitSketch {
             if let Some(old) = old
                 && shared.backend.is_behind(new, &old) == Some(true)
             {
-                let what = format!("device {device}: the sync point of {target} went back from {old:?} to {new:?}");
+                let what =
+                    format!("device {device}: the sync point of {target} went back from {old:?} to {new:?}");
                 ledger.violation(now, what);
             }
         }
         for stray in &self.strays {
-            ledger.violation(now, format!("device {device}: {stray} is a record of another scope"));
+            ledger.violation(
+                now,
+                format!("device {device}: {stray} is a record of another scope"),
+            );
         }
         self.count(&mut ledger);
         for (before, after) in before.iter().zip(after) {
             let judged = self.judge(&mut ledger, device, before, after);
             if let Err(what) = judged {
-                let text = format!("device {device}, {}: {what}\n  before: {before:?}\n  after:  {after:?}", after.key);
+                let text = format!(
+                    "device {device}, {}: {what}\n  before: {before:?}\n  after:  {after:?}",
+                    after.key
+                );
                 ledger.violation(now, text);
             }
         }
@@ -158,7 +170,11 @@ impl CommitSketch {
             check_view(after)?;
         }
         check_base(ledger, before, after)?;
-        if after.view.as_ref().is_some_and(|view| is_stray(&after.key.target, view)) {
+        if after
+            .view
+            .as_ref()
+            .is_some_and(|view| is_stray(&after.key.target, view))
+        {
             return Err("it is a record of another scope".to_owned());
         }
         if self.fenced {
@@ -195,7 +211,12 @@ impl CommitSketch {
             .ops
             .iter()
             .any(|op| !left(op.op_id) && ledger.ever_took_effect.contains(&op.op_id));
-        if same(&before.view, &after.view) || took_effect || decided || ledger.upgraded || was_changed_on_the_way(after) {
+        if same(&before.view, &after.view)
+            || took_effect
+            || decided
+            || ledger.upgraded
+            || was_changed_on_the_way(after)
+        {
             return Ok(());
         }
         Err("a pending write was replaced without a conflict on record".to_owned())
@@ -222,9 +243,9 @@ fn check_base(ledger: &Ledger, before: &RecordState, after: &RecordState) -> Res
     }
     match ledger.told(&after.key, &after.base) {
         None => Err("the base has a version that the remote never told of".to_owned()),
-        Some(held) if !same(held, &after.base.payload().cloned()) => {
-            Err(format!("the base differs from what the remote held at its version: {held:?}"))
-        }
+        Some(held) if !same(held, &after.base.payload().cloned()) => Err(format!(
+            "the base differs from what the remote held at its version: {held:?}"
+        )),
         Some(_) => Ok(()),
     }
 }
@@ -254,7 +275,9 @@ fn note_states(ledger: &mut Ledger, before: &RecordState, after: &RecordState) -
                     ParkReason::Rejected { code, .. } => {
                         ledger.coverage.branch(Branch::ParkedRejected);
                         if ![REFUSED, "malformed_row"].contains(&code.as_str()) {
-                            return Err(format!("it was parked as refused with {code:?}, which nobody said"));
+                            return Err(format!(
+                                "it was parked as refused with {code:?}, which nobody said"
+                            ));
                         }
                     }
                     ParkReason::ResolverFailed { .. } => ledger.coverage.branch(Branch::ParkedResolver),
@@ -324,4 +347,3 @@ pub(crate) fn same(one: &Option<Payload>, other: &Option<Payload>) -> bool {
         _ => false,
     }
 }
-

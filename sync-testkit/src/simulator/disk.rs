@@ -8,8 +8,8 @@ use futures::stream::BoxStream;
 use sync_core::{
     ChangeSet, CollectionSchema, CommitOutcome, ConflictQuery, ConflictRecord, ErrorKind, EvictionCandidate,
     EvictionQuery, Fence, LeaseAnswer, LocalRecord, LocalStore, OpCounts, OpQuery, PendingOp, QuarantinedRow,
-    RecordId, RecordKey, RecordState, RecordSummary, Result, Stamp, StoreChange, StoreInfo, SyncError, Target,
-    TargetState, Timestamp,
+    RecordId, RecordKey, RecordState, RecordSummary, Result, Stamp, StoreChange, StoreInfo, SyncError,
+    Target, TargetState, Timestamp,
     query::{Filter, QuerySpec},
 };
 use uuid::Uuid;
@@ -42,6 +42,12 @@ enum Fate {
 impl Disk {
     async fn enter(&self, commit: bool) -> Result<Fate> {
         Pause::new().await;
+        if commit {
+            // What was read for it grows old meanwhile.
+            for _ in 0..self.shared.executor.polls() % 5 {
+                Pause::new().await;
+            }
+        }
         let struck = {
             let mut weather = self.shared.weather();
             let faults = &mut weather.devices[self.device].store;
@@ -59,8 +65,10 @@ impl Disk {
             return Ok(Fate::Passes);
         };
         self.shared.struck(kind);
-        self.shared
-            .note(format_args!("device {} process {}: {kind}", self.device, self.owner));
+        self.shared.note(format_args!(
+            "device {} process {}: {kind}",
+            self.device, self.owner
+        ));
         match kind {
             FaultKind::StoreBusy => Err(SyncError::new(ErrorKind::Busy, "the store is locked")),
             FaultKind::StoreFull => Err(SyncError::new(ErrorKind::Full, "the disk is full")),

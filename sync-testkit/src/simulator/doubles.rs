@@ -67,17 +67,41 @@ pub enum Mistake {
 /// Every mistake, by the name that the bug base knows it by.
 pub const MISTAKES: &[(&str, Mistake)] = &[
     ("cursor_by_time", Mistake::Remote(RemoteMistake::CursorByTime)),
-    ("short_page_is_the_end", Mistake::Remote(RemoteMistake::ShortPageIsTheEnd)),
-    ("keeps_deletes_to_itself", Mistake::Remote(RemoteMistake::KeepsDeletesToItself)),
-    ("swallows_refusals", Mistake::Remote(RemoteMistake::SwallowsRefusals)),
-    ("forgets_operations", Mistake::Remote(RemoteMistake::ForgetsOperations)),
-    ("ignores_conditions", Mistake::Remote(RemoteMistake::IgnoresConditions)),
+    (
+        "short_page_is_the_end",
+        Mistake::Remote(RemoteMistake::ShortPageIsTheEnd),
+    ),
+    (
+        "keeps_deletes_to_itself",
+        Mistake::Remote(RemoteMistake::KeepsDeletesToItself),
+    ),
+    (
+        "swallows_refusals",
+        Mistake::Remote(RemoteMistake::SwallowsRefusals),
+    ),
+    (
+        "forgets_operations",
+        Mistake::Remote(RemoteMistake::ForgetsOperations),
+    ),
+    (
+        "ignores_conditions",
+        Mistake::Remote(RemoteMistake::IgnoresConditions),
+    ),
     ("ignores_scopes", Mistake::Remote(RemoteMistake::IgnoresScopes)),
-    ("answers_empty_when_signed_out", Mistake::Remote(RemoteMistake::AnswersEmptyWhenSignedOut)),
-    ("commits_in_two_halves", Mistake::Store(StoreMistake::CommitsInTwoHalves)),
+    (
+        "answers_empty_when_signed_out",
+        Mistake::Remote(RemoteMistake::AnswersEmptyWhenSignedOut),
+    ),
+    (
+        "commits_in_two_halves",
+        Mistake::Store(StoreMistake::CommitsInTwoHalves),
+    ),
     ("ignores_guards", Mistake::Store(StoreMistake::IgnoresGuards)),
     ("forgets_leases", Mistake::Store(StoreMistake::ForgetsLeases)),
-    ("rewrites_payloads", Mistake::Store(StoreMistake::RewritesPayloads)),
+    (
+        "rewrites_payloads",
+        Mistake::Store(StoreMistake::RewritesPayloads),
+    ),
     ("sorts_nulls_last", Mistake::Store(StoreMistake::SortsNullsLast)),
     ("tells_no_changes", Mistake::Store(StoreMistake::TellsNoChanges)),
 ];
@@ -85,7 +109,10 @@ pub const MISTAKES: &[(&str, Mistake)] = &[
 impl Mistake {
     /// The mistake of this name in [`MISTAKES`].
     pub fn named(name: &str) -> Option<Self> {
-        MISTAKES.iter().find(|(known, _)| *known == name).map(|(_, mistake)| *mistake)
+        MISTAKES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, mistake)| *mistake)
     }
 
     /// The doubles that make it.

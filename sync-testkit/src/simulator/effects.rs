@@ -40,9 +40,7 @@ impl DeviceClock {
 impl Clock for DeviceClock {
     fn now(&self) -> Timestamp {
         let offset = self.offset_micros.load(Ordering::Relaxed);
-        TestEffects::START
-            .plus(self.executor.now())
-            .plus_micros(offset)
+        TestEffects::START.plus(self.executor.now()).plus_micros(offset)
     }
 
     fn monotonic(&self) -> Duration {

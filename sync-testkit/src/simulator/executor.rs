@@ -136,7 +136,11 @@ impl Executor {
             if ready.is_empty() {
                 return false;
             }
-            let at = if ready.len() == 1 { 0 } else { dice.below(ready.len()) };
+            let at = if ready.len() == 1 {
+                0
+            } else {
+                dice.below(ready.len())
+            };
             ready.swap_remove(at)
         };
         let taken = {

@@ -67,7 +67,9 @@ impl fmt::Display for Failure {
 impl Simulator {
     /// Makes a failing plan as small as possible within so many runs, and tells what happens in it.
     pub fn failure(&self, plan: &Plan, shrink_runs: usize) -> Failure {
-        let small = shrunk(plan, shrink_runs, |smaller| !self.run(smaller).violations.is_empty());
+        let small = shrunk(plan, shrink_runs, |smaller| {
+            !self.run(smaller).violations.is_empty()
+        });
         let outcome = self.run_told(&small);
         Failure {
             seed: plan.seed,

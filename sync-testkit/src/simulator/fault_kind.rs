@@ -150,6 +150,8 @@ impl FromStr for FaultKind {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let found = Self::ALL.iter().find(|kind| kind.name() == name);
-        found.copied().ok_or_else(|| format!("there is no fault kind {name:?}"))
+        found
+            .copied()
+            .ok_or_else(|| format!("there is no fault kind {name:?}"))
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     dice::Dice,
     fault_kind::FaultKind,
-    plan::{Act, Decider, DeviceSettings, From, How, Place, Plan, Profile, Settings, Step},
+    plan::{Act, Decider, DeviceSettings, How, Place, Plan, Profile, ReadFrom, Settings, Step},
 };
 
 /// How many lists and items each scope has.
@@ -58,6 +58,7 @@ fn default_weight(kind: FaultKind) -> u32 {
     match kind {
         FaultKind::BackupRestored | FaultKind::NewEpoch | FaultKind::SchemaChange => 2,
         FaultKind::AccessGranted | FaultKind::ClientClockSkew => 0,
+        FaultKind::VanishedRow => 8,
         FaultKind::RemoteDown | FaultKind::RemoteSlow | FaultKind::SecondProcess => 3,
         _ => 4,
     }
@@ -204,10 +205,10 @@ impl Drawn {
                 device,
                 scope,
                 from: self.dice.weighted(&[
-                    (From::Store, 6),
-                    (From::StoreFirst, 1),
-                    (From::RemoteFirst, 1),
-                    (From::Remote, 1),
+                    (ReadFrom::Store, 6),
+                    (ReadFrom::StoreFirst, 1),
+                    (ReadFrom::RemoteFirst, 1),
+                    (ReadFrom::Remote, 1),
                 ]),
                 query: u8::try_from(self.dice.below(8)).unwrap_or(0),
             },

@@ -23,7 +23,8 @@ impl EventLog {
     }
 
     pub(crate) fn event(&mut self, now: Duration, event: fmt::Arguments<'_>) {
-        self.hash.write_u64(u64::try_from(now.as_micros()).unwrap_or(u64::MAX));
+        self.hash
+            .write_u64(u64::try_from(now.as_micros()).unwrap_or(u64::MAX));
         // Writing into a number cannot fail.
         let _ = self.hash.write_fmt(event);
         if let Some(lines) = &mut self.lines {

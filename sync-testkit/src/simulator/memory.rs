@@ -10,7 +10,8 @@ use std::{
 use adapter_memory::{Backup, LateCommit, MemoryRemoteStore, Rejection};
 use async_trait::async_trait;
 use sync_core::{
-    Clock, DeleteVisibility, OpId, Payload, RecordId, RecordKey, RemoteState, RemoteStore, Result, SyncPoint, Target, Timer,
+    Clock, DeleteVisibility, OpId, Payload, RecordId, RecordKey, RemoteState, RemoteStore, Result, SyncPoint,
+    Target, Timer,
 };
 
 use super::{
@@ -194,14 +195,17 @@ impl Backend for MemoryBackend {
         Some(self.remote.applied_count(op_id))
     }
 
-    fn malformed(&self, target: &Target) -> Option<Vec<String>> {
+    fn malformed(&self, target: &Target) -> Option<Vec<(Option<RecordId>, String)>> {
         let state = self.state();
         let still_there = |(place, _): &(&(Target, Option<RecordId>), &String)| match &place.1 {
-            Some(id) => self.remote.is_malformed(&RecordKey::new(target.clone(), id.clone())),
+            Some(id) => self
+                .remote
+                .is_malformed(&RecordKey::new(target.clone(), id.clone())),
             None => true,
         };
         let here = state.malformed.iter().filter(|(place, _)| place.0 == *target);
-        Some(here.filter(still_there).map(|(_, raw)| raw.clone()).collect())
+        let told = here.filter(still_there);
+        Some(told.map(|(place, raw)| (place.1.clone(), raw.clone())).collect())
     }
 
     fn is_behind(&self, one: &SyncPoint, other: &SyncPoint) -> Option<bool> {

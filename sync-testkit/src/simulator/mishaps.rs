@@ -4,24 +4,22 @@ use std::time::Duration;
 
 use sync_core::{RecordKey, Result};
 
-use super::{
-    backend::Operation,
-    fault_kind::FaultKind,
-    plan::Place,
-    pokes,
-    world::World,
-};
+use super::{backend::Operation, fault_kind::FaultKind, plan::Place, pokes, world::World};
 
 impl World<'_> {
     /// A fault begins, or is set to strike at the next chance.
     pub(crate) fn fault(&mut self, kind: FaultKind, device: usize, place: Place, amount: u64) -> Result<()> {
         match kind {
             FaultKind::PokeLost | FaultKind::PokeDuplicated | FaultKind::PokeDelayed => {
-                self.shared.weather().devices[device].pokes.push_back((kind, amount));
+                self.shared.weather().devices[device]
+                    .pokes
+                    .push_back((kind, amount));
             }
             FaultKind::StoreBusy | FaultKind::StoreFull | FaultKind::CrashAtStoreCall => {
                 let calls = amount % 120;
-                self.shared.weather().devices[device].store.push_back((kind, calls));
+                self.shared.weather().devices[device]
+                    .store
+                    .push_back((kind, calls));
             }
             FaultKind::Partition => self.shared.weather().devices[device].partitioned = true,
             FaultKind::RemoteDown => self.shared.weather().down = true,
@@ -58,7 +56,9 @@ impl World<'_> {
             | FaultKind::PoisonRecord
             | FaultKind::MalformedRow
             | FaultKind::VanishedRow => self.backend_fault(kind, device, place, amount)?,
-            _ => self.shared.weather().devices[device].requests.push_back((kind, amount)),
+            _ => self.shared.weather().devices[device]
+                .requests
+                .push_back((kind, amount)),
         }
         Ok(())
     }
@@ -74,7 +74,11 @@ impl World<'_> {
     }
 
     fn process_fault(&mut self, kind: FaultKind, device: usize, amount: u64) -> Result<()> {
-        let owners: Vec<_> = self.devices[device].processes.iter().map(|process| process.owner).collect();
+        let owners: Vec<_> = self.devices[device]
+            .processes
+            .iter()
+            .map(|process| process.owner)
+            .collect();
         match kind {
             FaultKind::SecondProcess if owners.len() > 1 => self.kill(device, owners[1]),
             FaultKind::SecondProcess => {

@@ -17,6 +17,7 @@ mod generate;
 mod ledger;
 mod log;
 mod memory;
+mod metamorphic;
 mod mishaps;
 mod network;
 mod plan;
@@ -45,7 +46,8 @@ pub use failure::Failure;
 pub use fault_kind::FaultKind;
 pub use generate::{PlanOptions, plan_of};
 pub use memory::{MemoryBackend, MemoryBackends};
-pub use plan::{Act, Decider, DeviceSettings, From, How, Place, Plan, Profile, Settings, Step};
+pub use metamorphic::Variation;
+pub use plan::{Act, Decider, DeviceSettings, How, Place, Plan, Profile, ReadFrom, Settings, Step};
 pub use world::Outcome;
 
 use crate::case::panic_message;
@@ -89,7 +91,8 @@ impl Simulator {
     }
 
     fn simulate(&self, plan: &Plan, keep_lines: bool) -> Outcome {
-        let run = || -> Result<Outcome> { World::new(plan, &*self.backends, &self.doubles, keep_lines)?.run() };
+        let run =
+            || -> Result<Outcome> { World::new(plan, &*self.backends, &self.doubles, keep_lines)?.run() };
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => Outcome::failed(format!("the simulation itself failed: {error:?}")),
@@ -101,7 +104,9 @@ impl Simulator {
     fn playable(&self, plans: &PlanOptions) -> PlanOptions {
         let known = self.backends.profiles();
         let mut plans = plans.clone();
-        plans.profiles.retain(|(profile, weight)| *weight > 0 && known.contains(profile));
+        plans
+            .profiles
+            .retain(|(profile, weight)| *weight > 0 && known.contains(profile));
         if plans.profiles.is_empty() {
             plans.profiles.push((Profile::Strong, 1));
         }

@@ -1,10 +1,6 @@
 //! The connection of a simulated process to the remote: everything that goes wrong on the way.
 
-use std::{
-    future::pending,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::{

@@ -139,7 +139,7 @@ pub enum How {
 /// Where a read takes its answer from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum From {
+pub enum ReadFrom {
     /// [`OfflineOnly`](sync_core::CachePolicy::OfflineOnly).
     Store,
     /// [`LocalFirst`](sync_core::CachePolicy::LocalFirst).
@@ -211,7 +211,7 @@ pub enum Act {
         /// The scope.
         scope: usize,
         /// Where from.
-        from: From,
+        from: ReadFrom,
         /// Which order and filter.
         query: u8,
     },

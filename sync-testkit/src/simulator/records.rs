@@ -66,7 +66,9 @@ pub(crate) fn changed(
     number: u64,
     list: Option<&str>,
 ) -> Payload {
-    let old = before.and_then(|record| record.to_object().ok()).unwrap_or_default();
+    let old = before
+        .and_then(|record| record.to_object().ok())
+        .unwrap_or_default();
     let fields = if before.is_none() { u8::MAX } else { fields };
     let mut text = format!(
         "{{\"id\":\"{}\",\"home\":\"{}\"",
@@ -84,7 +86,11 @@ pub(crate) fn changed(
     put("x", new(1, "x", Some(number.to_string())));
     put("y", new(2, "y", Some(number.to_string())));
     // Not as serde would write it: a store must keep the text as it is.
-    let n = if number.is_multiple_of(3) { "null".to_owned() } else { format!("{}.50e0", number % 7) };
+    let n = if number.is_multiple_of(3) {
+        "null".to_owned()
+    } else {
+        format!("{}.50e0", number % 7)
+    };
     put("n", new(4, "n", Some(n)));
     put("list", new(8, "list", list.map(|id| format!("\"{id}\""))));
     put("srv", kept("srv"));
@@ -101,7 +107,10 @@ pub(crate) fn schema(name: &str, version: u32) -> Result<CollectionSchema> {
     }
     schema.schema_version = version;
     schema.upgrade = |mut fields, _| {
-        let cannot = fields.get("x").and_then(Value::as_u64).is_some_and(|x| x.is_multiple_of(5));
+        let cannot = fields
+            .get("x")
+            .and_then(Value::as_u64)
+            .is_some_and(|x| x.is_multiple_of(5));
         if cannot {
             return Err("x cannot be divided".to_owned());
         }
@@ -148,7 +157,12 @@ impl ConflictResolver for WatchedResolver {
         }
         if self.decider == Decider::Faulty {
             match conflict.key.id.as_str() {
-                "i2" => return Err(SyncError::new(ErrorKind::Internal, "the resolver fails on this record")),
+                "i2" => {
+                    return Err(SyncError::new(
+                        ErrorKind::Internal,
+                        "the resolver fails on this record",
+                    ));
+                }
                 // A panic that the hook does not print.
                 "i3" => std::panic::resume_unwind(Box::new("the resolver panics on this record")),
                 _ => {}

@@ -52,7 +52,11 @@ impl Shrinking<'_> {
             while from < self.best.steps.len() {
                 let mut smaller = self.best.clone();
                 let end = (from + length).min(smaller.steps.len());
-                let kept: Vec<_> = smaller.steps.drain(from..end).filter(|step| !which(&step.act)).collect();
+                let kept: Vec<_> = smaller
+                    .steps
+                    .drain(from..end)
+                    .filter(|step| !which(&step.act))
+                    .collect();
                 let passed = kept.len();
                 smaller.steps.splice(from..from, kept);
                 if !self.take(smaller) {

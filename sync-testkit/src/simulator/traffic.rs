@@ -88,7 +88,10 @@ fn check_pause(shared: &Arc<Shared>, device: usize, owner: Owner, scope: u64) {
     let mut weather = shared.weather();
     let by_driver = !weather.devices[device].clock_jumped && !weather.devices[device].asked_by_user;
     let pauses = &mut weather.devices[device].pauses;
-    let Some(at) = pauses.iter().position(|(who, of, _)| (*who, *of) == (owner, scope)) else {
+    let Some(at) = pauses
+        .iter()
+        .position(|(who, of, _)| (*who, *of) == (owner, scope))
+    else {
         return;
     };
     let (_, _, end) = pauses.swap_remove(at);
@@ -97,7 +100,10 @@ fn check_pause(shared: &Arc<Shared>, device: usize, owner: Owner, scope: u64) {
         shared.seen(Branch::PauseKept);
     } else if by_driver {
         shared.violation(|| {
-            format!("device {device}, process {owner}: asked again {:?} before the pause ended", end - now)
+            format!(
+                "device {device}, process {owner}: asked again {:?} before the pause ended",
+                end - now
+            )
         });
     }
 }
@@ -110,7 +116,13 @@ pub(crate) async fn check_push(network: &Network, batch: &PushBatch) -> Result<(
     if batch.atomic {
         shared.seen(Branch::AtomicBatch);
     } else if batch.ops.len() > network.push_batch {
-        shared.violation(|| format!("device {}: {} operations in one push", network.device, batch.ops.len()));
+        shared.violation(|| {
+            format!(
+                "device {}: {} operations in one push",
+                network.device,
+                batch.ops.len()
+            )
+        });
     }
     let keys: Vec<RecordKey> = batch.ops.iter().map(|op| op.key.clone()).collect();
     let states = store.load_records(&keys).await?;
@@ -119,13 +131,17 @@ pub(crate) async fn check_push(network: &Network, batch: &PushBatch) -> Result<(
         if state.ops.first().map(|head| head.op_id) != Some(op.op_id)
             && !shared.weather().devices[device].clock_jumped
         {
-            shared.violation(|| format!("device {device}: {op:?} is pushed, and is not the first of {state:?}"));
+            shared.violation(|| {
+                format!("device {device}: {op:?} is pushed, and is not the first of {state:?}")
+            });
         }
         if *op.key.scope() != batch.scope {
             shared.violation(|| format!("device {device}: {op:?} is pushed with those of {}", batch.scope));
         }
         if op.kind == OpKind::Update && op.base.is_none() {
-            shared.violation(|| format!("device {device}: {op:?} is pushed without what it was made on: {state:?}"));
+            shared.violation(|| {
+                format!("device {device}: {op:?} is pushed without what it was made on: {state:?}")
+            });
         }
         let Some(parent) = parent_of(op) else { continue };
         let parent = store.load_records(std::slice::from_ref(&parent)).await?;
@@ -135,7 +151,8 @@ pub(crate) async fn check_push(network: &Network, batch: &PushBatch) -> Result<(
         };
         for parent in parent.iter().filter(|parent| unborn(parent)) {
             if !keys[..place].contains(&parent.key) {
-                shared.violation(|| format!("device {device}: {op:?} is pushed before its parent {parent:?}"));
+                shared
+                    .violation(|| format!("device {device}: {op:?} is pushed before its parent {parent:?}"));
             }
         }
     }
@@ -165,7 +182,11 @@ pub(crate) async fn deliver(network: &Network, batch: PushBatch) -> Result<Vec<P
     let now = shared.executor.now();
     match &answer {
         Err(error) => {
-            shared.note(format_args!("device {}: push fails: {}", network.device, error.kind()));
+            shared.note(format_args!(
+                "device {}: push fails: {}",
+                network.device,
+                error.kind()
+            ));
         }
         Ok(outcomes) => {
             for ((op, before), outcome) in batch.ops.iter().zip(before).zip(outcomes) {
@@ -218,7 +239,9 @@ fn judge(
                 shared.ledger().tell(&op.key, after);
                 let there = after.version();
                 if there.is_some_and(|there| there != version) || after.is_live() != op.payload.is_some() {
-                    shared.violation(|| format!("{op:?} is answered {outcome:?}, and the remote has {after:?}"));
+                    shared.violation(|| {
+                        format!("{op:?} is answered {outcome:?}, and the remote has {after:?}")
+                    });
                 }
             }
             if network.remote.capabilities().conditional_write
@@ -339,8 +362,15 @@ pub(crate) fn note_delta(network: &Network, target: &Target, delta: &Delta) {
     for change in &delta.changes {
         let key = RecordKey::new(target.clone(), change.id.clone());
         ledger.tell(&key, &change.state);
-        if change.state.payload().is_some_and(|record| !record.as_str().contains(&home)) {
-            ledger.violation(now, format!("device {}: {key} was pulled from another scope", network.device));
+        if change
+            .state
+            .payload()
+            .is_some_and(|record| !record.as_str().contains(&home))
+        {
+            ledger.violation(
+                now,
+                format!("device {}: {key} was pulled from another scope", network.device),
+            );
         }
     }
 }

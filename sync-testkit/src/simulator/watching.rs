@@ -62,6 +62,11 @@ fn shown(answer: &RawAnswer) -> Shown {
     answer
         .records
         .iter()
-        .map(|record| (record.id.clone(), (record.payload.as_str().to_owned(), record.pending)))
+        .map(|record| {
+            (
+                record.id.clone(),
+                (record.payload.as_str().to_owned(), record.pending),
+            )
+        })
         .collect()
 }

@@ -1,7 +1,7 @@
 //! One simulation: its devices, and how its steps are carried out one after another.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker},
     time::Duration,
@@ -9,8 +9,8 @@ use std::{
 
 use adapter_memory::MemoryLocalStore;
 use sync_core::{
-    BackgroundOptions, BackgroundSync, EngineOptions, LocalStore, ManualConnectivity, RecordKey, RecordState,
-    RemoteStore, Result, SyncEngine,
+    BackgroundOptions, BackgroundSync, EngineOptions, LocalStore, ManualConnectivity, Payload, RecordKey,
+    RecordState, RemoteStore, Result, SyncEngine,
 };
 
 use super::{
@@ -31,7 +31,10 @@ use super::{
 };
 
 /// Polls of one call or one pause, at most. More is an endless loop.
-pub(crate) const MOST_POLLS: u64 = 2_000_000;
+pub(crate) const MOST_POLLS: u64 = 200_000;
+
+/// How often background drivers synchronize when nothing asks for it.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(300);
 
 /// What one simulation came to.
 #[derive(Clone, Debug)]
@@ -46,6 +49,8 @@ pub struct Outcome {
     pub operations: u64,
     /// What happened, in words, if it was asked for.
     pub lines: Vec<String>,
+    /// What the remote ends with.
+    pub truth: BTreeMap<RecordKey, Payload>,
 }
 
 impl Outcome {
@@ -56,6 +61,7 @@ impl Outcome {
             coverage: Coverage::default(),
             operations: 0,
             lines: Vec::new(),
+            truth: BTreeMap::new(),
         }
     }
 
@@ -113,6 +119,8 @@ pub(crate) struct World<'a> {
     pub(crate) malformed: Vec<Place>,
     /// The same, as records, as long as nobody wrote them again.
     pub(crate) broken: BTreeSet<RecordKey>,
+    /// What the remote ends with.
+    pub(crate) truth: BTreeMap<RecordKey, Payload>,
 }
 
 impl<'a> World<'a> {
@@ -128,7 +136,12 @@ impl<'a> World<'a> {
         let known = backends.profiles();
         let profile = Some(plan.settings.profile).filter(|wanted| known.contains(wanted));
         let backend = backends.make(profile.unwrap_or(Profile::Strong), Arc::new(true_clock), timer);
-        let stores: Vec<_> = plan.settings.devices.iter().map(|_| MemoryLocalStore::new()).collect();
+        let stores: Vec<_> = plan
+            .settings
+            .devices
+            .iter()
+            .map(|_| MemoryLocalStore::new())
+            .collect();
         let shared = Arc::new(Shared::new(
             executor.clone(),
             Arc::clone(&backend),
@@ -137,16 +150,17 @@ impl<'a> World<'a> {
         ));
         let names = Names::new(plan.settings.scopes.max(1))?;
         let settings = plan.settings.devices.iter().enumerate();
-        let devices: Vec<Device> = settings.map(|(number, settings)| Device {
-            settings: settings.clone(),
-            clock: DeviceClock::new(executor.clone(), settings.clock_skew_millis * 1_000),
-            connectivity: ManualConnectivity::new(true),
-            connection: backend.connect(number),
-            schema_version: 1,
-            processes: Vec::new(),
-            drop_after: None,
-        })
-        .collect();
+        let devices: Vec<Device> = settings
+            .map(|(number, settings)| Device {
+                settings: settings.clone(),
+                clock: DeviceClock::new(executor.clone(), settings.clock_skew_millis * 1_000),
+                connectivity: ManualConnectivity::new(true),
+                connection: backend.connect(number),
+                schema_version: 1,
+                processes: Vec::new(),
+                drop_after: None,
+            })
+            .collect();
         let mut world = Self {
             plan,
             doubles,
@@ -161,18 +175,27 @@ impl<'a> World<'a> {
             step: 0,
             malformed: Vec::new(),
             broken: BTreeSet::new(),
+            truth: BTreeMap::new(),
         };
         world.set_up()?;
         Ok(world)
     }
 
     fn set_up(&mut self) -> Result<()> {
-        let skews: Vec<i64> = self.devices.iter().map(|device| device.settings.clock_skew_millis).collect();
+        let skews: Vec<i64> = self
+            .devices
+            .iter()
+            .map(|device| device.settings.clock_skew_millis)
+            .collect();
         for _ in skews.iter().filter(|skew| **skew != 0) {
             self.shared.struck(FaultKind::ClientClockSkew);
         }
         // Stamps from further ahead than a clock accepts are not compared.
-        let apart = skews.iter().max().zip(skews.iter().min()).map_or(0, |(most, least)| most - least);
+        let apart = skews
+            .iter()
+            .max()
+            .zip(skews.iter().min())
+            .map_or(0, |(most, least)| most - least);
         self.shared.ledger().all_inexact |= apart > 3_000_000;
         if self.plan.settings.server_changes {
             self.shared.backend.operate(Operation::ChangeRecords);
@@ -231,12 +254,19 @@ impl<'a> World<'a> {
         let mut drivers = Vec::new();
         if self.plan.settings.background {
             for scope in &self.names.scopes {
-                drivers.push(engine.start_background(scope, BackgroundOptions::default())?);
+                let options = BackgroundOptions::default().with_interval(INTERVAL);
+                drivers.push(engine.start_background(scope, options)?);
             }
         }
         let watched = self.plan.seed.is_multiple_of(4);
         let watcher = watched.then(|| {
-            Watcher::start(&engine, &self.names.target(0, false), &self.executor, owner, &self.shared)
+            Watcher::start(
+                &engine,
+                &self.names.target(0, false),
+                &self.executor,
+                owner,
+                &self.shared,
+            )
         });
         self.devices[number].processes.push(Process {
             owner,
@@ -251,7 +281,9 @@ impl<'a> World<'a> {
     pub(crate) fn kill(&mut self, device: usize, owner: Owner) {
         self.shared
             .note(format_args!("device {device}: process {owner} ends"));
-        self.devices[device].processes.retain(|process| process.owner != owner);
+        self.devices[device]
+            .processes
+            .retain(|process| process.owner != owner);
         self.executor.kill(owner);
     }
 
@@ -396,13 +428,16 @@ impl<'a> World<'a> {
         self.executor.kill(super::executor::NOBODY);
         let mut ledger = std::mem::replace(&mut *self.shared.ledger(), Ledger::new(false));
         let now = self.executor.now();
-        ledger.log.event(now, format_args!("{} polls", self.executor.polls()));
+        ledger
+            .log
+            .event(now, format_args!("{} polls", self.executor.polls()));
         Ok(Outcome {
             violations: ledger.violations().to_vec(),
             hash: ledger.log.hash(),
             coverage: ledger.coverage.clone(),
             operations: self.operations,
             lines: ledger.log.into_lines(),
+            truth: self.truth,
         })
     }
 }

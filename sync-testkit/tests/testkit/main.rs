@@ -6,5 +6,6 @@ mod fixtures;
 mod memory;
 mod naive;
 mod report;
+mod simulator;
 mod traces;
 mod traps;

@@ -1,34 +1,86 @@
-//! Runs campaigns of simulations.
-use sync_testkit::simulator::*;
-fn main() {
-    let args: Vec<u64> = std::env::args().skip(1).map(|a| a.parse().unwrap()).collect();
-    let (from, to, ops) = (args[0], args[1], args[2]);
-    let shrink = std::env::var("SHRINK").is_ok();
-    let twice = std::env::var("TWICE").is_ok();
-    let options = PlanOptions { operations: ops as usize, ..PlanOptions::default() };
-    let mistake = std::env::var("MISTAKE").ok();
-    let simulator = match mistake { Some(m) => Simulator::new(MemoryBackends).with_doubles(Mistake::named(&m).unwrap().doubles()), None => Simulator::new(MemoryBackends) };
-    let start = std::time::Instant::now();
-    let mut coverage = Coverage::default();
-    let mut operations = 0; let mut bad = 0;
-    for seed in from..to {
-        let plan = plan_of(seed, &options);
-        let outcome = if to - from == 1 { simulator.run_told(&plan) } else { simulator.run(&plan) };
-        if twice && simulator.run(&plan).hash != outcome.hash { println!("seed {seed} TWO WAYS"); }
-        coverage.add(&outcome.coverage);
-        operations += outcome.operations;
-        for l in &outcome.lines { println!("{l}"); }
-        if !outcome.violations.is_empty() {
-            bad += 1;
-            if bad < 400 { println!("seed {seed} {:?} {:?} bg {}: {}", plan.settings.profile, plan.settings.decider, plan.settings.background, outcome.violations[0].chars().take(if to-from==1 {4000} else {std::env::var("W").ok().and_then(|w|w.parse().ok()).unwrap_or(200)}).collect::<String>()); }
-            if shrink { println!("{}", simulator.failure(&plan, 2000)); }
+//! Runs campaigns of simulations, and replays single ones.
+//!
+//! `simulate --seeds 10000 --ops 100` runs ten thousand simulations of a hundred operations each, every one twice,
+//! shows how far it is, and ends with a summary by fault kind. It fails with exit code 1 if anything did not hold, if
+//! two runs of one seed differed, or if a fault or a branch of the engine never came to pass.
+
+mod arguments;
+mod progress;
+mod summary;
+
+use std::{process::ExitCode, time::Instant};
+
+use clap::Parser;
+use sync_testkit::simulator::{CampaignOptions, MemoryBackends, Mistake, Plan, Simulator, plan_of};
+
+use arguments::Arguments;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::from(2)
         }
     }
-    let t = start.elapsed().as_secs_f64();
-    if to - from > 1 {
-    for k in FaultKind::ALL { print!("{k} {} | ", coverage.of_fault(*k)); }
-    println!();
-    for k in Branch::ALL { print!("{} {} | ", k.name(), coverage.of_branch(*k)); }
+}
+
+/// Returns whether everything held.
+fn run(arguments: &Arguments) -> Result<bool, String> {
+    let mut simulator = Simulator::new(MemoryBackends);
+    if let Some(name) = &arguments.mistake {
+        let mistake = Mistake::named(name).ok_or_else(|| format!("there is no mistake {name:?}"))?;
+        simulator = simulator.with_doubles(mistake.doubles());
     }
-    println!("\nbad {bad} of {}, {operations} operations in {t:.2}s: {:.0}/s", to - from, operations as f64 / t);
+    let plans = arguments.plans();
+    if let Some(path) = &arguments.replay {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let plan = Plan::from_json(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        return Ok(tell(&simulator, &plan));
+    }
+    if let Some(seed) = arguments.tell {
+        return Ok(tell(&simulator, &plan_of(seed, &plans)));
+    }
+    let options = CampaignOptions {
+        first_seed: arguments.first_seed(),
+        seeds: arguments.seeds,
+        plans,
+        twice: !arguments.once,
+        most_failures: arguments.failures,
+        shrink_runs: arguments.shrink_runs,
+        whole_coverage: arguments.only.is_empty() && arguments.mistake.is_none(),
+    };
+    let started = Instant::now();
+    let bar = progress::Bar::new(options.seeds);
+    let report = simulator.campaign(&options, |progress| bar.show(progress));
+    bar.end();
+    print!(
+        "{}",
+        summary::Summary {
+            report: &report,
+            options: &options,
+            took: started.elapsed()
+        }
+    );
+    Ok(report.passed())
+}
+
+/// Carries out one plan, and tells what happens. Returns whether everything held.
+fn tell(simulator: &Simulator, plan: &Plan) -> bool {
+    let outcome = simulator.run_told(plan);
+    println!("{}", serde_json::to_string(&plan.settings).unwrap_or_default());
+    for line in &outcome.lines {
+        println!("{line}");
+    }
+    for violation in &outcome.violations {
+        println!("does not hold: {violation}");
+    }
+    println!(
+        "hash {:016x}, {} violations",
+        outcome.hash,
+        outcome.violations.len()
+    );
+    outcome.violations.is_empty()
 }

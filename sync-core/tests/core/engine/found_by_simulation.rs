@@ -1,0 +1,336 @@
+//! What the simulator of the testkit found, each as the shortest story that shows it.
+
+use std::{sync::Arc, time::Duration};
+
+use adapter_memory::faults::{Call, Fault};
+use sync_core::{
+    CollectionSchema, ConflictQuery, EngineOptions, ErrorKind, LocalStore, OpQuery, OpState, ParkReason,
+    Payload, RecordKey, Result, SyncEngine, SyncError, Target, Write,
+    resolve::{Conflict, ConflictResolver, LastWriteWins, Manual, Resolution},
+};
+
+use super::{
+    lab::{Lab, NeverAsked, Probe, payload},
+    world::{key, remote_titles, scope, target, titles},
+};
+
+fn lost() -> Fault {
+    Fault::FailAfter(SyncError::new(ErrorKind::Timeout, "no answer"))
+}
+
+/// Refuses to decide.
+#[derive(Clone, Copy, Debug)]
+struct Fails;
+
+impl ConflictResolver for Fails {
+    fn name(&self) -> &str {
+        "fails"
+    }
+
+    fn resolve(&self, _: &Conflict) -> Result<Resolution> {
+        Err(SyncError::new(ErrorKind::Internal, "it cannot decide"))
+    }
+}
+
+async fn open_conflicts(device: &Probe) -> usize {
+    let open = ConflictQuery {
+        open: Some(true),
+        ..ConflictQuery::default()
+    };
+    device.engine().conflicts(&open).await.unwrap().len()
+}
+
+// The answer is lost, and the server had put something into the record: the base had the right version with the
+// wrong content, and no pull ever mended it.
+#[tokio::test]
+async fn what_the_server_adds_to_a_write_whose_answer_is_lost_arrives() {
+    let lab = Lab::new();
+    lab.remote.set_server_transform(|_, sent| {
+        let mut fields = sent.to_object().unwrap();
+        fields.insert("title".to_owned(), "TEA".into());
+        Payload::from_object(&fields)
+    });
+    let a = lab.device_with(NeverAsked, EngineOptions::default()).await;
+    a.create("1", "tea").await;
+    a.faults().script(Call::Push, lost());
+    a.failing_sync().await;
+    lab.pass_pauses();
+    a.sync().await;
+    assert_eq!(a.titles().await, titles([("1", "TEA")]));
+}
+
+// First the answer is lost, then the server is too busy to look: the write was taken for one without effect, and
+// its own echo for the conflicting write of somebody else.
+#[tokio::test]
+async fn a_busy_answer_says_nothing_about_the_attempt_before() {
+    let lab = Lab::over(|builder| builder.adjust(|can| can.idempotent_push = false));
+    let a = lab.device_with(NeverAsked, EngineOptions::default()).await;
+    a.create("1", "tea").await;
+    a.faults().script(Call::Push, lost());
+    a.failing_sync().await;
+    lab.pass_pauses();
+    a.faults().script(Call::Push, Fault::RetryOps([0].into()));
+    a.todos.push_only(&scope()).await.unwrap();
+    assert_eq!(a.ops().await[0].state, OpState::InDoubt);
+    a.pull_without_sweep().await;
+    assert_eq!((a.pending().await, a.titles().await), (0, titles([("1", "tea")])));
+}
+
+// The answer is lost, then the scope is revoked and granted again: the echo of the parked write is no conflict.
+#[tokio::test]
+async fn a_write_that_took_effect_before_its_scope_was_revoked_is_no_conflict() {
+    let lab = Lab::new();
+    let a = lab.device_with(NeverAsked, EngineOptions::default()).await;
+    a.create("1", "tea").await;
+    a.faults().script(Call::Push, lost());
+    a.failing_sync().await;
+    lab.pass_pauses();
+    lab.remote.set_access(&scope(), false);
+    a.failing_sync().await;
+    assert_eq!(a.ops().await[0].state, OpState::Parked(ParkReason::ScopeRevoked));
+    lab.remote.set_access(&scope(), true);
+    lab.pass_pauses();
+    a.sync().await;
+    assert_eq!((a.pending().await, a.titles().await), (0, titles([("1", "tea")])));
+}
+
+// A write parked with its scope forgot what it was made on, and replaced what others wrote meanwhile.
+#[tokio::test]
+async fn a_write_sent_again_after_its_scope_was_revoked_meets_what_others_wrote() {
+    let lab = Lab::new();
+    let a = lab.device_with(Manual, EngineOptions::default()).await;
+    a.create("1", "tea").await;
+    a.sync().await;
+    a.rename("1", "mine").await;
+    lab.remote.set_access(&scope(), false);
+    a.failing_sync().await;
+    lab.remote.put(&key("1"), payload("1", "theirs"));
+    lab.remote.set_access(&scope(), true);
+    lab.pass_pauses();
+    a.engine().retry_op(a.ops().await[0].op_id).await.unwrap();
+    a.todos.push_only(&scope()).await.unwrap();
+    assert_eq!(remote_titles(&lab.remote), titles([("1", "theirs")]));
+    assert_eq!(open_conflicts(&a).await, 1);
+}
+
+// A conflict that waited for the user was parked with its scope; nothing could settle it any more.
+#[tokio::test]
+async fn a_conflict_that_waits_for_the_user_outlives_a_revoked_scope() {
+    let lab = Lab::new();
+    let a = lab.device_with(Manual, EngineOptions::default()).await;
+    a.create("1", "tea").await;
+    a.sync().await;
+    a.rename("1", "mine").await;
+    lab.remote.put(&key("1"), payload("1", "theirs"));
+    a.sync().await;
+    lab.remote.set_access(&scope(), false);
+    a.failing_sync().await;
+    lab.remote.set_access(&scope(), true);
+    lab.pass_pauses();
+    a.sync().await;
+    assert_eq!(
+        (a.ops().await[0].state.clone(), open_conflicts(&a).await),
+        (OpState::Deferred, 1)
+    );
+    let open = a
+        .engine()
+        .conflicts(&ConflictQuery::default())
+        .await
+        .unwrap()
+        .remove(0);
+    a.engine()
+        .resolve_conflict(open.conflict_id, Resolution::KeepLocal)
+        .await
+        .unwrap();
+    a.sync().await;
+    assert_eq!(remote_titles(&lab.remote), titles([("1", "mine")]));
+    assert_eq!((a.pending().await, open_conflicts(&a).await), (0, 0));
+}
+
+// Both devices make a record; the conflict waits, and the user deletes his. Nothing was left to send, and the
+// conflict stayed open for ever.
+#[tokio::test]
+async fn a_conflict_over_a_create_that_the_user_takes_back_is_settled() {
+    let lab = Lab::new();
+    let a = lab.device_with(Manual, EngineOptions::default()).await;
+    a.create("1", "mine").await;
+    lab.remote.put(&key("1"), payload("1", "theirs"));
+    lab.remote.delete(&key("1"));
+    a.sync().await;
+    assert_eq!(open_conflicts(&a).await, 1);
+    a.delete("1").await;
+    assert_eq!((a.pending().await, open_conflicts(&a).await), (0, 0));
+}
+
+// A write that nobody could decide about, sent again, replaced the record without asking.
+#[tokio::test]
+async fn a_write_that_its_resolver_failed_on_never_replaces_what_it_was_not_made_on() {
+    let lab = Lab::new();
+    let a = lab.device_with(Fails, EngineOptions::default()).await;
+    a.create("1", "mine").await;
+    a.faults().script(
+        Call::Push,
+        Fault::FailBefore(SyncError::new(ErrorKind::Timeout, "no answer")),
+    );
+    a.failing_sync().await;
+    // Behind the create in doubt.
+    a.rename("1", "mine too").await;
+    lab.remote.put(&key("1"), payload("1", "theirs"));
+    for _ in 0..3 {
+        lab.pass_pauses();
+        a.sync().await;
+        let op = a.ops().await.remove(0);
+        assert!(
+            matches!(op.state, OpState::Parked(ParkReason::ResolverFailed { .. })),
+            "{op:?}"
+        );
+        assert_eq!(remote_titles(&lab.remote), titles([("1", "theirs")]));
+        a.engine().retry_op(op.op_id).await.unwrap();
+    }
+}
+
+// The process ended with the lease taken, and then somebody set the clock back by an hour.
+#[tokio::test]
+async fn a_clock_that_was_set_back_does_not_keep_a_lost_lease_alive() {
+    let lab = Lab::new();
+    let a = lab.device().await;
+    a.create("1", "tea").await;
+    let name = format!("sync:{}", scope());
+    let dead = uuid::Uuid::from_u128(7);
+    a.store
+        .acquire_lease(&name, dead, lab.now(), Duration::from_secs(45))
+        .await
+        .unwrap();
+    lab.time.clock.jump(-3_600_000_000);
+    let moving = async {
+        loop {
+            lab.time.clock.until_sleeping(1).await;
+            lab.pass(Duration::from_millis(500));
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        report = a.sync() => assert_eq!(report.pushed, 1),
+        () = moving => {}
+    }
+}
+
+// One row that nobody can read kept a whole scope from ever synchronizing, where records are read before pushes.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_holds_up_only_itself() {
+    let lab = Lab::over(|builder| builder.timestamp_profile(Duration::from_secs(1)));
+    let a = lab.device_with(LastWriteWins, EngineOptions::default()).await;
+    for id in ["1", "2", "3"] {
+        a.create(id, "tea").await;
+    }
+    a.sync().await;
+    lab.remote.put_malformed(&target(), Some(&key("2").id), "{");
+    for id in ["1", "2", "3"] {
+        a.rename(id, "green tea").await;
+    }
+    a.sync().await;
+    let remote = remote_titles(&lab.remote);
+    assert_eq!(remote, titles([("1", "green tea"), ("3", "green tea")]));
+    let left = a.ops().await;
+    assert!(
+        matches!(left[0].state, OpState::Parked(ParkReason::Rejected { .. })) && left.len() == 1,
+        "{left:?}"
+    );
+    assert_eq!(a.engine().quarantine(None, 10).await.unwrap().len(), 1);
+}
+
+/// Two collections, the second a child of the first.
+async fn family(lab: &Lab, options: EngineOptions) -> (SyncEngine, adapter_memory::MemoryLocalStore) {
+    let store = adapter_memory::MemoryLocalStore::new();
+    let children = CollectionSchema::untyped("children", "id").unwrap();
+    let engine = SyncEngine::builder(Arc::new(store.clone()), Arc::new(lab.remote.clone()))
+        .register_schema(CollectionSchema::untyped("parents", "id").unwrap(), LastWriteWins)
+        .register_schema(children.with_parent("parent", "parents").unwrap(), LastWriteWins)
+        .options(options)
+        .effects(lab.time.effects())
+        .build()
+        .await
+        .unwrap();
+    (engine, store)
+}
+
+fn relative(collection: &str, id: &str) -> RecordKey {
+    let target = Target::new(sync_core::CollectionName::new(collection).unwrap(), scope());
+    RecordKey::new(target, sync_core::RecordId::new(id).unwrap())
+}
+
+fn create(key: &RecordKey) -> Write {
+    let text = format!(r#"{{"id":"{}","parent":"p"}}"#, key.id);
+    Write::create_raw(key.clone(), Payload::parse(text).unwrap())
+}
+
+// In a batch that takes effect as a whole, the child was refused, so its parent had to wait; the refusal was then
+// blamed on the parent, and the batch tried again for ever.
+#[tokio::test]
+async fn a_refused_child_in_an_atomic_batch_is_set_aside_and_not_blamed_on_its_parent() {
+    let lab = Lab::new();
+    let (engine, _) = family(&lab, EngineOptions::default()).await;
+    lab.remote.set_validator(|op| {
+        let child = op.key.target.collection.as_str() == "children";
+        child.then(|| adapter_memory::Rejection::new("bad", "no children"))
+    });
+    let batch = vec![
+        create(&relative("parents", "p")),
+        create(&relative("children", "c")),
+    ];
+    engine.write_batch(batch).await.unwrap();
+    let report = engine.synchronize(&scope()).await.unwrap();
+    assert_eq!((report.parked, report.pushed), (1, 0));
+    let ops = engine.pending_ops(&OpQuery::default()).await.unwrap();
+    assert!(ops.iter().all(|op| !op.state.kind().is_active()), "{ops:?}");
+}
+
+// Where records are read before they are pushed, the parent was set aside by what was read, and the child sent.
+#[tokio::test]
+async fn a_child_waits_for_a_parent_that_was_set_aside_right_before_the_push() {
+    let lab = Lab::over(|builder| builder.timestamp_profile(Duration::from_secs(1)));
+    let (engine, _) = family(&lab, EngineOptions::default()).await;
+    let (parent, child) = (relative("parents", "p"), relative("children", "c"));
+    lab.remote.put_malformed(&parent.target, Some(&parent.id), "{");
+    engine.write(create(&parent)).await.unwrap();
+    engine.write(create(&child)).await.unwrap();
+    engine.push_only(&scope()).await.unwrap();
+    assert!(lab.remote.dump(&child.target).is_empty());
+    let ops = engine.pending_ops(&OpQuery::default()).await.unwrap();
+    assert!(matches!(ops[1].state, OpState::Blocked { .. }), "{ops:?}");
+}
+
+// A resync passed over records whose operations waited for others; given up, they came back as ghosts.
+#[tokio::test]
+async fn a_resync_looks_at_records_whose_operations_wait_for_others() {
+    let lab = Lab::new();
+    let (engine, _) = family(&lab, EngineOptions::default()).await;
+    let (parent, child) = (relative("parents", "p"), relative("children", "c"));
+    engine.write(create(&child)).await.unwrap();
+    engine.synchronize(&scope()).await.unwrap();
+    lab.remote.set_validator(|op| {
+        let parent = op.key.target.collection.as_str() == "parents";
+        parent.then(|| adapter_memory::Rejection::new("bad", "no parents"))
+    });
+    engine.write(create(&parent)).await.unwrap();
+    let changed = Payload::parse(r#"{"id":"c","parent":"p","n":1}"#).unwrap();
+    engine
+        .write(Write::update_raw(child.clone(), changed))
+        .await
+        .unwrap();
+    engine.push_only(&scope()).await.unwrap();
+    let ops = engine.pending_ops(&OpQuery::default()).await.unwrap();
+    let waiting = ops.iter().find(|op| op.key == child).unwrap();
+    assert!(matches!(waiting.state, OpState::Blocked { .. }), "{ops:?}");
+    lab.remote.vanish(&child);
+    engine.full_resync(&scope()).await.unwrap();
+    for op in engine.pending_ops(&OpQuery::default()).await.unwrap() {
+        engine.discard_op(op.op_id).await.unwrap();
+    }
+    engine.synchronize(&scope()).await.unwrap();
+    let found = engine
+        .get(&child, &sync_core::CachePolicy::OfflineOnly.into())
+        .await
+        .unwrap();
+    assert!(found.records.is_empty(), "a ghost: {:?}", found.records);
+}

@@ -1,0 +1,120 @@
+//! The simulator finds nothing in the engine, and every mistake that is made on purpose.
+
+use std::{path::Path, sync::Arc};
+
+use adapter_memory::MemoryRemoteStore;
+use sync_core::{Clock, RemoteStore, Timer};
+use sync_testkit::simulator::{
+    Backend, Backends, CampaignOptions, MISTAKES, MemoryBackends, Mistake, PlanOptions, Profile, Simulator,
+    bug_base, plan_of,
+};
+
+fn options(first_seed: u64, seeds: u64) -> CampaignOptions {
+    CampaignOptions {
+        first_seed,
+        seeds,
+        ..CampaignOptions::default()
+    }
+}
+
+// P1-P18, each seed twice, with every fault kind and every branch.
+#[test]
+fn a_fixed_set_of_simulations_holds_and_covers_every_fault_and_branch() {
+    let report = Simulator::new(MemoryBackends).campaign(&options(0, 400), |_| {});
+    println!("{report}");
+    report.assert_passed();
+}
+
+#[test]
+fn a_random_set_of_simulations_holds() {
+    let first_seed = rand::random::<u64>() >> 24;
+    println!("seeds {first_seed} to {}", first_seed + 29);
+    let options = CampaignOptions {
+        whole_coverage: false,
+        ..options(first_seed, 30)
+    };
+    let report = Simulator::new(MemoryBackends).campaign(&options, |_| {});
+    report.assert_passed();
+}
+
+#[test]
+fn more_syncs_restarts_other_sizes_and_faults_do_not_change_the_end() {
+    let simulator = Simulator::new(MemoryBackends);
+    for seed in 0..15 {
+        simulator.check_variations(seed, 40).unwrap();
+    }
+}
+
+/// The first seed within a thousand that shows a mistake.
+fn seed_that_shows(mistake: Mistake) -> Option<u64> {
+    let simulator = Simulator::new(MemoryBackends).with_doubles(mistake.doubles());
+    let plans = PlanOptions::default();
+    (0..1_000).find(|seed| !simulator.run(&plan_of(*seed, &plans)).violations.is_empty())
+}
+
+#[test]
+fn every_mistake_is_found_within_a_thousand_seeds() {
+    let missed: Vec<&str> = MISTAKES
+        .iter()
+        .filter(|(_, mistake)| seed_that_shows(*mistake).is_none())
+        .map(|(name, _)| *name)
+        .collect();
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+#[test]
+fn a_failure_shrinks_to_a_few_steps_and_a_test_to_keep() {
+    let mistake = Mistake::named("keeps_deletes_to_itself").unwrap();
+    let plan = plan_of(seed_that_shows(mistake).unwrap(), &PlanOptions::default());
+    let simulator = Simulator::new(MemoryBackends).with_doubles(mistake.doubles());
+    let failure = simulator.failure(&plan, 600);
+    assert!(failure.plan.steps.len() < 20, "{failure}");
+    let told = failure.to_string();
+    assert!(
+        told.contains("Plan::from_json") && told.contains("does not hold"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_bug_base_holds() {
+    let bugs = bug_base(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/bugbase"))).unwrap();
+    assert!(!bugs.is_empty());
+    for (path, bug) in bugs {
+        assert!(bug.plan.steps.len() < 20, "{}: not shrunk", path.display());
+        if let Err(what) = bug.replay(MemoryBackends) {
+            panic!("{}: {what}", path.display());
+        }
+    }
+}
+
+/// A remote that can do nothing more than be connected to.
+#[derive(Debug)]
+struct Foreign(MemoryRemoteStore);
+
+struct ForeignBackends;
+
+impl Backends for ForeignBackends {
+    fn make(&self, _: Profile, clock: Arc<dyn Clock>, timer: Arc<dyn Timer>) -> Arc<dyn Backend> {
+        Arc::new(Foreign(
+            MemoryRemoteStore::builder().clock(clock).timer(timer).build(),
+        ))
+    }
+}
+
+impl Backend for Foreign {
+    fn connect(&self, _: usize) -> Arc<dyn RemoteStore> {
+        Arc::new(self.0.another_client())
+    }
+}
+
+#[test]
+fn a_remote_without_any_hook_can_be_simulated() {
+    let options = CampaignOptions {
+        whole_coverage: false,
+        ..options(0, 25)
+    };
+    let report = Simulator::new(ForeignBackends).campaign(&options, |_| {});
+    report.assert_passed();
+    assert!(report.operations > 2_000, "{report}");
+}
