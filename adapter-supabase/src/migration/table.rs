@@ -296,7 +296,10 @@ mod tests {
             .to_sql()
             .unwrap();
         assert!(sql.contains("--{scope}"), "a name is not a template: {sql}");
-        assert!(sql.contains(r#"on "x""); drop table users; --{scope}"."x"#), "{sql}");
+        assert!(
+            sql.contains(r#"on "x""); drop table users; --{scope}"."x"#),
+            "{sql}"
+        );
         let quoting = FeedTable::new("todo", ScopeRule::column("a$capture$b"));
         assert_eq!(quoting.to_sql().unwrap_err().field(), Some("scope"));
     }

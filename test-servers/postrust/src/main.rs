@@ -14,6 +14,10 @@ async fn main() -> Result<()> {
     let app = postrust_server::build(config, postrust_server::Host::SERVER).await?;
     let listener = TcpListener::bind(&address).await?;
     println!("listening on {address}");
-    axum::serve(postrust_server::lenient_uri::LenientListener(listener), app.router).await?;
+    axum::serve(
+        postrust_server::lenient_uri::LenientListener(listener),
+        app.router,
+    )
+    .await?;
     Ok(())
 }
