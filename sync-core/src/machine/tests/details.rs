@@ -176,7 +176,9 @@ fn a_resolver_sees_no_stamp_from_the_far_future_and_local_times_as_the_server_co
     let future = Bench::new(Looks(|conflict| assert_eq!(conflict.remote_stamp, None)));
     let state = update(&future, &confirmed(r#"{"t":1}"#), r#"{"t":2}"#);
     let far = u64::try_from(HybridClock::DEFAULT_MAX_AHEAD.as_millis()).unwrap() + 10_000;
-    future.news(&state, &live(r#"{"t":"theirs"}"#, 2, far)).unwrap();
+    let told = future.news(&state, &live(r#"{"t":"theirs"}"#, 2, far)).unwrap();
+    // A resolver that panics parks the operation.
+    assert_eq!(told.after.ops, []);
 
     let offset = Bench::new(Looks(|conflict| {
         assert_eq!(
@@ -190,9 +192,8 @@ fn a_resolver_sees_no_stamp_from_the_far_future_and_local_times_as_the_server_co
         ..offset.around()
     };
     let remote = live(r#"{"t":"theirs"}"#, 2, 900);
-    news(&state, &remote, MergeContext::default(), &around)
-        .unwrap()
-        .unwrap();
+    let told = news(&state, &remote, MergeContext::default(), &around).unwrap();
+    assert_eq!(told.unwrap().after.ops, []);
 }
 
 #[test]
@@ -220,5 +221,9 @@ fn another_version_of_the_same_content_becomes_the_base() {
     let bench = Bench::new(MustNotBeCalled);
     let state = confirmed(r#"{"t":1}"#);
     let told = bench.news(&state, &live(r#"{"t":1}"#, 2, 900)).unwrap().after;
-    assert_eq!(told.base.version(), Some(&version(2)), "the next write is made on it");
+    assert_eq!(
+        told.base.version(),
+        Some(&version(2)),
+        "the next write is made on it"
+    );
 }
