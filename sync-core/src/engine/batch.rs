@@ -223,6 +223,7 @@ impl<'a> Arranger<'a> {
         }
         if self.inner.capabilities.atomic_batch {
             hold_together(&mut batch);
+            self.hold_children(&mut batch);
         }
         self.cut(&mut batch, limits);
         batch
@@ -320,6 +321,35 @@ impl<'a> Arranger<'a> {
             }
         }
         Obstacle::None
+    }
+
+    /// Keeps back what goes after records that are held with their write batch, and the write batches it is of.
+    fn hold_children(&self, batch: &mut NextBatch) {
+        let waiting = batch.block.iter().map(|(state, _)| state);
+        let waiting = waiting.chain(batch.delay.iter().map(|(state, _)| state));
+        let mut held: BTreeSet<RecordKey> = waiting
+            .filter(|state| !state.base.is_live())
+            .map(|state| state.key.clone())
+            .collect();
+        let mut groups = BTreeSet::new();
+        loop {
+            let before = batch.send.len();
+            batch.send.retain(|state| {
+                let group = group_of(state);
+                let follows = parents_of(self.inner, state)
+                    .iter()
+                    .any(|parent| held.contains(parent))
+                    || group.is_some_and(|group| groups.contains(&group));
+                if follows {
+                    held.insert(state.key.clone());
+                    groups.extend(group);
+                }
+                !follows
+            });
+            if batch.send.len() == before {
+                return;
+            }
+        }
     }
 
     /// Cuts the batch to its limit, without cutting through a write batch.

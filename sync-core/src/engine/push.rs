@@ -20,6 +20,7 @@ use crate::{
     operation::{OpKind, OpState, PendingOp, PushOp, PushOutcome},
     record_state::RecordState,
     remote::{PushBatch, check_outcomes},
+    store::TargetState,
 };
 
 /// So many failures of single operations in a row mean that the remote as a whole is failing.
@@ -267,7 +268,7 @@ impl Run<'_> {
                 let mark = self
                     .states
                     .get(&state.key.target.collection)
-                    .map_or(0, |target| target.generation);
+                    .map_or(0, mark_of_pushed);
                 let pause = self.inner.pause_after(op.attempts);
                 // Members of a write batch become due together, to be sent together.
                 let pause = op
@@ -537,6 +538,16 @@ fn not_understood() -> PushOutcome {
         code: "malformed_row".to_owned(),
         message: "the record as the remote has it cannot be understood".to_owned(),
         field: None,
+    }
+}
+
+/// The mark of a record whose push was answered. In a pass that has not fetched anything yet it does not count as
+/// seen: it may be gone before its page comes.
+fn mark_of_pushed(target: &TargetState) -> u64 {
+    if target.pass.is_some() && target.sync_point.is_none() {
+        target.generation.saturating_sub(1)
+    } else {
+        target.generation
     }
 }
 

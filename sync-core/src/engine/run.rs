@@ -127,11 +127,15 @@ impl Run<'_> {
         if pull_first {
             self.pull().await?;
         }
+        let before_push = self.report.requests;
         if request.push {
             self.push().await?;
         }
         if request.pull {
-            self.pull().await?;
+            // After a push that sent nothing, the first pull has seen everything.
+            if !pull_first || self.report.requests > before_push {
+                self.pull().await?;
+            }
             self.sweep_where_due(request.sweep).await?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What a sync and a write cost follows what changed, not what is stored.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use super::{
     lab::{Lab, Probe, payload},
@@ -62,4 +62,16 @@ async fn an_empty_sync_touches_no_row() {
     let device = device_with(&lab, 1_000).await;
     device.sync().await;
     assert_eq!(device.hooks.take_rows(), 0);
+}
+
+#[tokio::test]
+async fn a_remote_that_cannot_refuse_a_write_is_pulled_again_only_if_something_was_sent() {
+    let lab = Lab::over(|builder| builder.timestamp_profile(Duration::from_secs(1)));
+    let device = device_with(&lab, 3).await;
+    device.sync().await;
+    assert_eq!(device.sync().await.requests, 1);
+    device.rename("00001", "edited").await;
+    let report = device.sync().await;
+    // Two pulls, the push, and the look at the record before it.
+    assert_eq!((report.pushed, report.requests), (1, 4));
 }

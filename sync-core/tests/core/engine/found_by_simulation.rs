@@ -300,6 +300,27 @@ async fn a_child_waits_for_a_parent_that_was_set_aside_right_before_the_push() {
     assert!(matches!(ops[1].state, OpState::Blocked { .. }), "{ops:?}");
 }
 
+// The answer to the push of a record counted as a sight of it by a resync that had not fetched anything yet. It was
+// deleted and the tombstone forgotten before, and stayed for ever.
+#[tokio::test]
+async fn a_push_is_no_sight_of_the_record_for_a_resync_that_has_not_begun_to_fetch() {
+    let lab = Lab::new();
+    let a = lab.device().await;
+    a.create("1", "tea").await;
+    a.create("2", "milk").await;
+    a.faults().script(
+        Call::Pull,
+        Fault::FailBefore(SyncError::new(ErrorKind::Unreachable, "no route")),
+    );
+    a.todos.full_resync(&scope()).await.unwrap_err();
+    assert_eq!(a.pending().await, 0);
+    lab.remote.delete(&key("1"));
+    lab.remote.prune_tombstones(lab.remote.head());
+    lab.pass_pauses();
+    a.sync().await;
+    assert_eq!(a.titles().await, titles([("2", "milk")]));
+}
+
 // A resync passed over records whose operations waited for others; given up, they came back as ghosts.
 #[tokio::test]
 async fn a_resync_looks_at_records_whose_operations_wait_for_others() {
