@@ -427,9 +427,14 @@ impl World<'_> {
         if discard {
             self.shared.ledger().discarding.insert(device);
         }
+        self.shared.ledger().giving_up.insert(device);
         let scope = self.names.scope(scope).clone();
         let clearing = async move { engine.clear(&scope, discard).await };
-        match self.until(owner, PATIENCE, clearing)? {
+        let cleared = self.until(owner, PATIENCE, clearing)?;
+        if matches!(cleared, Ended::Answered(_)) {
+            self.shared.ledger().giving_up.remove(&device);
+        }
+        match cleared {
             Ended::Answered(Ok(_)) => self.shared.seen(Branch::ScopeCleared),
             Ended::Answered(Err(error)) if error.kind() == ErrorKind::PendingOps => {
                 self.shared.seen(Branch::ClearRefused);
@@ -449,7 +454,12 @@ impl World<'_> {
             engine.set_cache_limits(&CacheLimits::default()).await?;
             Ok::<_, SyncError>(evicted)
         };
-        if let Ended::Answered(Ok(evicted)) = self.until(owner, PATIENCE, evicting)?
+        self.shared.ledger().giving_up.insert(device);
+        let ended = self.until(owner, PATIENCE, evicting)?;
+        if matches!(ended, Ended::Answered(_)) {
+            self.shared.ledger().giving_up.remove(&device);
+        }
+        if let Ended::Answered(Ok(evicted)) = ended
             && evicted > 0
         {
             self.shared.seen(Branch::Evicted);

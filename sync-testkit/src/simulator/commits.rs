@@ -2,8 +2,8 @@
 
 use adapter_memory::MemoryLocalStore;
 use sync_core::{
-    ChangeSet, LocalStore, OpChange, OpState, ParkReason, Payload, RecordKey, RecordState, Result,
-    Settlement, SyncPoint, Target,
+    ChangeSet, LocalStore, OpChange, OpState, ParkReason, Payload, RecordKey, RecordState, RemoteState,
+    Result, Settlement, SyncPoint, Target,
 };
 
 use super::{
@@ -129,7 +129,8 @@ impl CommitSketch {
         }
         self.count(&mut ledger);
         for (before, after) in before.iter().zip(after) {
-            let judged = self.judge(&mut ledger, device, before, after);
+            let at_remote = shared.backend.peek(&after.key);
+            let judged = self.judge(&mut ledger, device, before, after, at_remote);
             if let Err(what) = judged {
                 let text = format!(
                     "device {device}, {}: {what}\n  before: {before:?}\n  after:  {after:?}",
@@ -164,6 +165,7 @@ impl CommitSketch {
         device: usize,
         before: &RecordState,
         after: &RecordState,
+        at_remote: Option<RemoteState>,
     ) -> Result<(), String> {
         // A row that was not rewritten since is upgraded when it is read.
         if !ledger.upgraded {
@@ -178,6 +180,7 @@ impl CommitSketch {
             return Err("it is a record of another scope".to_owned());
         }
         if self.fenced {
+            check_removal(ledger, device, before, after, at_remote)?;
             self.judge_synced(ledger, device, before, after)
         } else {
             note_written(ledger, device, before, after);
@@ -220,6 +223,26 @@ impl CommitSketch {
             return Ok(());
         }
         Err("a pending write was replaced without a conflict on record".to_owned())
+    }
+}
+
+/// A record that the remote has had all along is removed only if the app gives it up, or may not see it any more.
+fn check_removal(
+    ledger: &Ledger,
+    device: usize,
+    before: &RecordState,
+    after: &RecordState,
+    at_remote: Option<RemoteState>,
+) -> Result<(), String> {
+    let removed = before.base.is_live() && after.revision == 0;
+    let allowed = ledger.giving_up.contains(&device)
+        || ledger.discarding.contains(&device)
+        || ledger.revoked.contains(after.key.scope().key().as_str());
+    match at_remote {
+        Some(there) if removed && !allowed && there.is_same_as(&before.base) => {
+            Err(format!("it was removed, and the remote has it: {there:?}"))
+        }
+        _ => Ok(()),
     }
 }
 

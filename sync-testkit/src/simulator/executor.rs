@@ -136,6 +136,8 @@ impl Executor {
             if ready.is_empty() {
                 return false;
             }
+            // Who is woken first by one event is up to the channels, and not always the same.
+            ready.sort_unstable();
             let at = if ready.len() == 1 {
                 0
             } else {

@@ -50,6 +50,8 @@ pub(crate) struct Ledger {
     pub(crate) restores: u64,
     /// Devices whose app gives operations up at the moment.
     pub(crate) discarding: BTreeSet<usize>,
+    /// Devices whose app gives records up at the moment.
+    pub(crate) giving_up: BTreeSet<usize>,
     /// Whether a schema version changed, so that payloads differ from what the remote told.
     pub(crate) upgraded: bool,
     /// How many commits changed records, and how many requests changed the remote.
@@ -73,6 +75,7 @@ impl Ledger {
             ever_took_effect: HashSet::new(),
             restores: 0,
             discarding: BTreeSet::new(),
+            giving_up: BTreeSet::new(),
             upgraded: false,
             activity: 0,
             revoked: BTreeSet::new(),

@@ -194,7 +194,6 @@ async fn a_write_that_its_resolver_failed_on_never_replaces_what_it_was_not_made
 async fn a_clock_that_was_set_back_does_not_keep_a_lost_lease_alive() {
     let lab = Lab::new();
     let a = lab.device().await;
-    a.create("1", "tea").await;
     let name = format!("sync:{}", scope());
     let dead = uuid::Uuid::from_u128(7);
     a.store
@@ -202,6 +201,7 @@ async fn a_clock_that_was_set_back_does_not_keep_a_lost_lease_alive() {
         .await
         .unwrap();
     lab.time.clock.jump(-3_600_000_000);
+    a.create("1", "tea").await;
     let moving = async {
         loop {
             lab.time.clock.until_sleeping(1).await;
@@ -334,6 +334,7 @@ async fn a_resync_looks_at_records_whose_operations_wait_for_others() {
         parent.then(|| adapter_memory::Rejection::new("bad", "no parents"))
     });
     engine.write(create(&parent)).await.unwrap();
+    engine.push_only(&scope()).await.unwrap();
     let changed = Payload::parse(r#"{"id":"c","parent":"p","n":1}"#).unwrap();
     engine
         .write(Write::update_raw(child.clone(), changed))
