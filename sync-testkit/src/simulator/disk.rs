@@ -44,7 +44,7 @@ impl Disk {
         Pause::new().await;
         if commit {
             // What was read for it grows old meanwhile.
-            for _ in 0..self.shared.executor.polls() % 5 {
+            for _ in 0..self.shared.executor.polls() % 13 {
                 Pause::new().await;
             }
         }
@@ -74,6 +74,19 @@ impl Disk {
             FaultKind::StoreFull => Err(SyncError::new(ErrorKind::Full, "the disk is full")),
             _ if odd == 1 => Ok(Fate::EndsAfter),
             _ => self.end().await,
+        }
+    }
+
+    /// What users were about to write comes in between.
+    async fn let_users_write(&self) {
+        const TURNS: u32 = 24;
+        let gates = std::mem::take(&mut self.shared.weather().devices[self.device].gates);
+        if gates.is_empty() {
+            return;
+        }
+        drop(gates);
+        for _ in 0..TURNS {
+            Pause::new().await;
         }
     }
 
@@ -177,6 +190,9 @@ impl LocalStore for Disk {
     }
 
     async fn commit(&self, changes: ChangeSet) -> Result<CommitOutcome> {
+        if changes.fence.is_some() && !(changes.records.is_empty() && changes.confirmed.is_empty()) {
+            self.let_users_write().await;
+        }
         let fate = self.enter(true).await?;
         let sketch = CommitSketch::new(&changes);
         // The memory store answers at once: nothing happens between these three calls.

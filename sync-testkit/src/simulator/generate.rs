@@ -190,7 +190,7 @@ impl Drawn {
                 device,
                 place: self.place(),
                 fields: u8::try_from(self.dice.between(1, 16)).unwrap_or(1),
-                beside: self.dice.chance(0.2),
+                beside: self.dice.chance(0.35),
             },
             30..40 => Act::Delete {
                 device,

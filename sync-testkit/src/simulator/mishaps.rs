@@ -186,9 +186,9 @@ impl World<'_> {
                 backend.operate(Operation::SignIn(device));
             }
             FaultKind::AccessRevoked => {
-                if backend.operate(Operation::Grant(self.names.scope(place.scope).clone())) {
-                    self.shared.struck(FaultKind::AccessGranted);
-                }
+                let scope = self.names.scope(place.scope).clone();
+                let granted = backend.operate(Operation::Grant(scope));
+                granted.then(|| self.shared.struck(FaultKind::AccessGranted));
             }
             FaultKind::PoisonRecord => {
                 backend.operate(Operation::Refuse(Vec::new()));

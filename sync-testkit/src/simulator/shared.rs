@@ -11,7 +11,7 @@ use std::{
 };
 
 use adapter_memory::MemoryLocalStore;
-use futures::stream::AbortHandle;
+use futures::{channel::oneshot, stream::AbortHandle};
 use sync_core::PushBatch;
 
 use super::{
@@ -70,6 +70,8 @@ pub(crate) struct DeviceWeather {
     pub(crate) store: VecDeque<(FaultKind, u64)>,
     /// Pauses that the remote asked for, by process and scope: not before this time.
     pub(crate) pauses: Vec<(Owner, u64, Duration)>,
+    /// Writes of the user that wait for a synchronization to be between reading and committing.
+    pub(crate) gates: Vec<oneshot::Sender<()>>,
     /// Whether anybody but the background drivers asks for syncs.
     pub(crate) asked_by_user: bool,
     /// Whether the wall clock was set; leases and pauses cannot be relied on around a jump.
