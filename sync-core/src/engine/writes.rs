@@ -200,6 +200,13 @@ impl Inner {
         let mut seen = BTreeSet::new();
         keys.retain(|key| seen.insert(key.clone()));
         let before = self.store.load_records(&keys).await?;
+        // Another process on the same store may be ahead: a write is later than those it goes behind.
+        for op in before.iter().flat_map(|state| &state.ops) {
+            self.clock.resume(op.stamp);
+        }
+        for stamp in before.iter().filter_map(|state| state.base.stamp()) {
+            self.clock.observe(stamp, now);
+        }
         let mut states: BTreeMap<RecordKey, RecordState> = BTreeMap::new();
         for state in &before {
             let mut state = state.clone();
