@@ -1,5 +1,7 @@
 //! Every target on its seeds, and on a fixed set of changes of them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, helpers included")]
+
 use fuzz_targets::{FuzzTarget, TARGETS};
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::IndexedRandom};
 
