@@ -1,3 +1,19 @@
 //! A remote on Supabase.
 
 pub mod migration;
+
+mod client;
+mod config;
+mod error;
+mod feed;
+mod filter_text;
+mod key;
+mod probe;
+mod remote;
+mod table_mapping;
+
+pub use config::SupabaseConfig;
+pub use key::ApiKey;
+pub use probe::{FeedProfile, Mode, ProjectProfile};
+pub use remote::SupabaseRemoteStore;
+pub use table_mapping::SupabaseTable;
