@@ -55,7 +55,7 @@
 //! | Failures | [`TransportError`] (was anything sent?), [`error_for_status`], [`retry_after`] |
 //! | Sign-in | [`TokenSource`], [`Session`] (one refresh at a time, saved before used), [`with_credentials`] |
 //! | Secrets | [`Secret`], [`RedactedHeaders`], [`RedactedUrl`]; nothing here logs or shows a token |
-//! | Time | [`ServerClock`] (from `Date` headers, with its bound); waits come from the injected timer |
+//! | Time | [`ServerClock`] (from `Date` headers, with its bound); waits come from the injected timer, [`within`] gives them an end |
 //! | Realtime | [`SseStream`], [`WebSocketConnector`], [`reconnecting`] |
 //! | Pace | [`Backoff`], [`RateBuckets`] |
 //! | Tests | the module `testing`: scripted transports and sockets, a proxy that loses answers |
@@ -104,6 +104,7 @@ pub use session::{
 };
 pub use sse::{SseEvent, SseLimits, SseOptions, SseParser, SseStream};
 pub use status::{error_for_status, error_of_kind, kind_of_status, retry_after};
+pub use timing::within;
 pub use transport::{DEFAULT_DEADLINE, HttpRequest, HttpResponse, HttpStream, Transport};
 pub use transport_error::{TransportError, TransportErrorKind};
 #[cfg(feature = "websocket")]
