@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use sync_core::{CollectionName, Effects, ErrorKind, Result, SyncError};
 use sync_http::{BaseUrl, TokenSource, Transport, WebSocketConnector};
 
-use crate::{key::ApiKey, probe::Mode, table_mapping::SupabaseTable};
+use crate::{key::ApiKey, probe::Mode, realtime::RealtimeOptions, table_mapping::SupabaseTable};
 
 /// The schema that a project exposes unless told otherwise.
 pub(crate) const PUBLIC: &str = "public";
@@ -50,6 +50,7 @@ pub(crate) struct Options {
     pub(crate) page: u32,
     pub(crate) overlap: Duration,
     pub(crate) schema_patience: Duration,
+    pub(crate) realtime: RealtimeOptions,
 }
 
 impl SupabaseConfig {
@@ -77,6 +78,7 @@ impl SupabaseConfig {
                 page: 1_000,
                 overlap: Duration::from_secs(30),
                 schema_patience: Duration::from_secs(30),
+                realtime: RealtimeOptions::default(),
             },
         })
     }
@@ -158,6 +160,13 @@ impl SupabaseConfig {
     #[must_use]
     pub fn with_overlap(mut self, overlap: Duration) -> Self {
         self.options.overlap = overlap;
+        self
+    }
+
+    /// How the realtime connection is kept.
+    #[must_use]
+    pub fn with_realtime(mut self, options: RealtimeOptions) -> Self {
+        self.options.realtime = options;
         self
     }
 

@@ -3,9 +3,10 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use sync_core::{
-    Capabilities, Delta, IdPage, PullRequest, PushBatch, PushOutcome, RecordId, RemoteState, RemoteStore,
-    Result, SyncError, SyncScope, Target, Timestamp,
+    Capabilities, Delta, IdPage, Poke, PullRequest, PushBatch, PushOutcome, RecordId, RemoteState,
+    RemoteStore, Result, SyncError, SyncScope, Target, Timestamp,
 };
 use sync_http::{ReqwestTransport, ServerClock, Transport};
 
@@ -15,6 +16,7 @@ use crate::{
     error::ADAPTER,
     feed::{self, Feed},
     probe::{Mode, ProjectProfile, probe},
+    realtime::{Channel, Realtime},
 };
 
 /// A [`RemoteStore`] on a Supabase project.
@@ -164,6 +166,14 @@ impl RemoteStore for SupabaseRemoteStore {
             Access::Feed(_) => feed::status(&self.inner.client).await.map(|status| status.now),
         };
         time.map_err(|error| error.with_operation("server_time").with_adapter(ADAPTER))
+    }
+
+    async fn subscribe(&self, scope: &SyncScope) -> Result<BoxStream<'static, Poke>> {
+        let channel = match &self.inner.access {
+            Access::Feed(_) => Channel::of_feed(scope.key()),
+        };
+        let listening = Realtime::of(&self.inner.config)?.listen(channel).await;
+        listening.map_err(in_context("subscribe", scope))
     }
 }
 

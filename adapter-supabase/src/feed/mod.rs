@@ -49,7 +49,7 @@ impl Feed {
             id_list: true,
             server_time: true,
             search: SearchSupport::None,
-            realtime: Realtime::None,
+            realtime: Realtime::Poke,
             max_push_batch: self.push_batch,
             max_page: self.page,
         }

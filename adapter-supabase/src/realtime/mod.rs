@@ -16,7 +16,12 @@ use std::{sync::Arc, time::Duration};
 
 use futures::stream::BoxStream;
 use sync_core::{Effects, Poke, Result};
-use sync_http::{Backoff, BaseUrl, Secret, TokenSource, WebSocketConnector, reconnecting};
+use sync_http::{
+    Backoff, BaseUrl, FixedToken, Secret, TlsWebSocketConnector, TokenSource, WebSocketConnector,
+    WebSocketOptions, reconnecting,
+};
+
+use crate::config::SupabaseConfig;
 
 pub(crate) use channel::{Channel, WatchedTable};
 pub use frame::PhoenixVersion;
@@ -68,6 +73,28 @@ pub(crate) struct Realtime {
 }
 
 impl Realtime {
+    /// # Errors
+    /// `Configuration` if no connector can be made.
+    pub(crate) fn of(config: &SupabaseConfig) -> Result<Self> {
+        let effects = config.effects.clone();
+        let sockets = match &config.sockets {
+            Some(sockets) => Arc::clone(sockets),
+            None => Arc::new(TlsWebSocketConnector::new(
+                effects.clone(),
+                WebSocketOptions::default(),
+            )?),
+        };
+        let tokens = config.tokens.clone();
+        Ok(Self {
+            project: config.url.clone(),
+            key: config.key.secret().clone(),
+            tokens: tokens.unwrap_or_else(|| Arc::new(FixedToken::anonymous())),
+            sockets,
+            effects,
+            options: config.options.realtime,
+        })
+    }
+
     /// Joins a channel, and again whenever the connection ends.
     ///
     /// # Errors
