@@ -4,11 +4,15 @@ use adapter_memory::MemoryRemoteStore;
 use futures::{FutureExt, StreamExt};
 use sync_core::{
     CachePolicy, ConflictQuery, ConflictRecord, EngineOptions, ErrorKind, Payload, Settlement, SyncEvent,
-    resolve::{LastWriteWins, Manual, Resolution},
+    resolve::{ClientWins, LastWriteWins, Manual, Resolution},
 };
 use uuid::Uuid;
 
-use super::world::{Device, Todo, key, remote_titles, scope, titles, todo};
+use super::{
+    hooks::Moment,
+    lab::Lab,
+    world::{Device, Todo, key, remote_titles, scope, titles, todo},
+};
 
 fn payload(id: &str, title: &str) -> Payload {
     Payload::encode(&todo(id, title)).unwrap()
@@ -174,4 +178,30 @@ async fn conflicts_that_settle_themselves_are_history_as_well() {
     assert_eq!(history.len(), 1);
     assert!(history[0].settled_at.is_some() && conflicts(&device, Some(true)).await.is_empty());
     assert_eq!(title(history[0].local.as_ref()).as_deref(), Some("mine"));
+}
+
+#[tokio::test]
+async fn a_record_that_others_write_before_every_push_is_left_for_the_next_synchronization() {
+    let lab = Lab::new();
+    let mut options = EngineOptions::default();
+    options.max_conflict_rounds = 3;
+    let device = lab.device_with(ClientWins, options).await;
+    device.create("1", "tea").await;
+    device.sync().await;
+    device.rename("1", "mine").await;
+    for round in 0..10 {
+        let remote = lab.remote.clone();
+        device.hooks.once(Moment::BeforePush, move || async move {
+            remote.put(&key("1"), payload("1", &format!("theirs {round}")));
+        });
+    }
+    device.sync().await;
+    assert_eq!(device.hooks.left(), 7, "three pushes met a foreign write");
+    assert_eq!(device.pending().await, 1, "the write is kept");
+    device.hooks.clear();
+    device.sync().await;
+    assert_eq!(
+        (remote_titles(&lab.remote), device.pending().await),
+        (titles([("1", "mine")]), 0)
+    );
 }
