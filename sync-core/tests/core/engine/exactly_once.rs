@@ -213,3 +213,23 @@ async fn a_foreign_delete_between_the_lost_answer_and_the_retry_stands() {
         assert_eq!(a.pending().await, 0, "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_refused_second_attempt_does_not_undo_the_doubt_about_the_first() {
+    let lab = Lab::new();
+    let a = lab.device_with(NeverAsked, EngineOptions::default()).await;
+    a.create("1", "tea").await;
+    a.faults().script(Call::Push, lost());
+    a.failing_sync().await;
+    lab.pass_pauses();
+    let busy = SyncError::new(ErrorKind::RateLimited, "too many requests");
+    a.faults().script(Call::Push, Fault::FailBefore(busy));
+    a.failing_sync().await;
+    let states: Vec<OpState> = a.ops().await.into_iter().map(|op| op.state).collect();
+    assert_eq!(states, [OpState::InDoubt], "the first attempt took effect");
+    // A create that was surely never sent would end with its record here.
+    a.delete("1").await;
+    lab.pass_pauses();
+    a.sync().await;
+    assert_eq!((remote_titles(&lab.remote), a.pending().await), (titles([]), 0));
+}
