@@ -124,6 +124,22 @@ impl Client {
         &self.server_clock
     }
 
+    /// Whoever is signed in, by the id in the token; `None` if requests have the rights of the key alone.
+    ///
+    /// # Errors
+    /// `Unauthenticated` if someone should be signed in and nobody is: he would see less, and not be told.
+    pub(crate) async fn user(&self) -> Result<Option<String>> {
+        let Some(tokens) = &self.tokens else {
+            return Ok(None);
+        };
+        match tokens.credentials().await? {
+            Some(credentials) => Ok(credentials.subject),
+            None => {
+                Err(SyncError::new(ErrorKind::Unauthenticated, "nobody is signed in").with_adapter(ADAPTER))
+            }
+        }
+    }
+
     /// Sends a request with the token of whoever is signed in, which is renewed once if it is refused. The answer is
     /// one of success.
     ///
@@ -233,8 +249,11 @@ impl Client {
             .query
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
-        let mut request = HttpRequest::new(call.method.clone(), url)
-            .with_query(pairs)
+        let mut request = HttpRequest::new(call.method.clone(), url).with_query(pairs);
+        // Not every server reads `+` as a space; a plus itself is escaped by now.
+        let query = request.url.query().map(|query| query.replace('+', "%20"));
+        request.url.set_query(query.as_deref());
+        let mut request = request
             .with_deadline(self.deadline)
             .with_header(CLIENT_INFO, CLIENT_NAME)?
             .with_secret_header(API_KEY, "", self.key.secret())?;

@@ -11,6 +11,7 @@ mod key;
 mod probe;
 mod realtime;
 mod remote;
+mod table;
 mod table_mapping;
 
 pub use config::SupabaseConfig;
@@ -18,4 +19,5 @@ pub use key::ApiKey;
 pub use probe::{FeedProfile, Mode, ProjectProfile};
 pub use realtime::{PhoenixVersion, RealtimeOptions};
 pub use remote::SupabaseRemoteStore;
-pub use table_mapping::SupabaseTable;
+pub use table::TableProfile;
+pub use table_mapping::{ColumnKind, SupabaseTable};

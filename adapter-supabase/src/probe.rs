@@ -10,6 +10,7 @@ use crate::{
     config::{SupabaseConfig, refused},
     error::codes,
     feed::{self, Status},
+    table::{self, TableProfile},
 };
 
 /// The format of the feed that this adapter speaks.
@@ -35,6 +36,8 @@ pub enum Mode {
 pub enum ProjectProfile {
     /// The project has the feed.
     Feed(FeedProfile),
+    /// The project has no feed, and the tables are used as they are.
+    Table(TableProfile),
 }
 
 /// What a project's feed is.
@@ -53,15 +56,24 @@ impl ProjectProfile {
     pub fn mode(&self) -> Mode {
         match self {
             Self::Feed(_) => Mode::Feed,
+            Self::Table(_) => Mode::Table,
         }
     }
 }
 
 /// Asks the project what it is.
 pub(crate) async fn probe(client: &Client, config: &SupabaseConfig) -> Result<ProjectProfile> {
-    let status = feed::status(client).await.map_err(explain)?;
-    let profile = feed_profile(status, config)?;
-    Ok(ProjectProfile::Feed(profile))
+    let required = config.options.required;
+    if required == Some(Mode::Table) {
+        return Ok(ProjectProfile::Table(table::probe(client, config).await?));
+    }
+    match feed::status(client).await {
+        Ok(status) => Ok(ProjectProfile::Feed(feed_profile(status, config)?)),
+        Err(error) if required.is_none() && error.code() == Some(codes::UNKNOWN_FUNCTION) => {
+            Ok(ProjectProfile::Table(table::probe(client, config).await?))
+        }
+        Err(error) => Err(explain(error)),
+    }
 }
 
 /// Checks the feed against the configuration.

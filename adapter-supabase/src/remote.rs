@@ -17,6 +17,7 @@ use crate::{
     feed::{self, Feed},
     probe::{Mode, ProjectProfile, probe},
     realtime::{Channel, Realtime},
+    table::Tables,
 };
 
 /// A [`RemoteStore`] on a Supabase project.
@@ -42,6 +43,7 @@ pub(crate) struct Inner {
 /// The mode, with what it needs.
 enum Access {
     Feed(Feed),
+    Table(Tables),
 }
 
 impl SupabaseRemoteStore {
@@ -87,6 +89,7 @@ impl SupabaseRemoteStore {
         }
         let access = match &profile {
             ProjectProfile::Feed(feed) => Access::Feed(Feed::new(feed.clone(), &config.options)),
+            ProjectProfile::Table(_) => Access::Table(Tables::new(&config)),
         };
         Ok(Self {
             inner: Arc::new(Inner {
@@ -130,12 +133,14 @@ impl RemoteStore for SupabaseRemoteStore {
     fn capabilities(&self) -> Capabilities {
         match &self.inner.access {
             Access::Feed(feed) => feed.capabilities(),
+            Access::Table(tables) => tables.capabilities(),
         }
     }
 
     async fn pull(&self, request: PullRequest) -> Result<Delta> {
         let delta = match &self.inner.access {
             Access::Feed(feed) => feed.pull(&self.inner.client, &request).await,
+            Access::Table(tables) => tables.pull(&self.inner.client, &request).await,
         };
         delta.map_err(in_context("pull", &request.target.scope))
     }
@@ -143,6 +148,7 @@ impl RemoteStore for SupabaseRemoteStore {
     async fn push(&self, batch: PushBatch) -> Result<Vec<PushOutcome>> {
         let outcomes = match &self.inner.access {
             Access::Feed(feed) => feed.push(&self.inner.client, &batch).await,
+            Access::Table(tables) => tables.push(&self.inner.client, &batch).await,
         };
         outcomes.map_err(in_context("push", &batch.scope))
     }
@@ -150,6 +156,7 @@ impl RemoteStore for SupabaseRemoteStore {
     async fn get(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RemoteState>> {
         let states = match &self.inner.access {
             Access::Feed(feed) => feed.get(&self.inner.client, target, ids).await,
+            Access::Table(tables) => tables.get(&self.inner.client, target, ids).await,
         };
         states.map_err(in_context("get", &target.scope))
     }
@@ -157,6 +164,7 @@ impl RemoteStore for SupabaseRemoteStore {
     async fn list_ids(&self, target: &Target, after: Option<&str>, limit: u32) -> Result<IdPage> {
         let page = match &self.inner.access {
             Access::Feed(feed) => feed.list_ids(&self.inner.client, target, after, limit).await,
+            Access::Table(tables) => tables.list_ids(&self.inner.client, target, after, limit).await,
         };
         page.map_err(in_context("list_ids", &target.scope))
     }
@@ -164,6 +172,7 @@ impl RemoteStore for SupabaseRemoteStore {
     async fn server_time(&self) -> Result<Timestamp> {
         let time = match &self.inner.access {
             Access::Feed(_) => feed::status(&self.inner.client).await.map(|status| status.now),
+            Access::Table(tables) => tables.server_time(&self.inner.client).await,
         };
         time.map_err(|error| error.with_operation("server_time").with_adapter(ADAPTER))
     }
@@ -171,6 +180,7 @@ impl RemoteStore for SupabaseRemoteStore {
     async fn subscribe(&self, scope: &SyncScope) -> Result<BoxStream<'static, Poke>> {
         let channel = match &self.inner.access {
             Access::Feed(_) => Channel::of_feed(scope.key()),
+            Access::Table(tables) => tables.channel(scope)?,
         };
         let listening = Realtime::of(&self.inner.config)?.listen(channel).await;
         listening.map_err(in_context("subscribe", scope))

@@ -23,6 +23,33 @@ pub struct SupabaseTable {
     pub(crate) scope: ScopeColumns,
     pub(crate) updated_at: String,
     pub(crate) soft_delete: Option<String>,
+    pub(crate) columns: BTreeMap<String, ColumnKind>,
+}
+
+/// What a column holds, so that searches know what the database makes of a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ColumnKind {
+    /// `text` or `varchar`, with a collation that tells all texts apart, as all do unless made otherwise.
+    Text,
+    /// `uuid`.
+    Uuid,
+    /// `smallint`, `integer` or `bigint`.
+    Integer,
+    /// `double precision`, without NaN and infinities.
+    Float,
+    /// `numeric`.
+    Decimal,
+    /// `boolean`.
+    Boolean,
+    /// `timestamptz`.
+    Time,
+    /// `json` or `jsonb`.
+    Json,
+    /// `text[]`.
+    TextList,
+    /// Anything else. Comparisons of it are made on this side.
+    Other,
 }
 
 /// How the rows of a scope are found.
@@ -45,6 +72,7 @@ impl SupabaseTable {
             scope: ScopeColumns::Keys(BTreeMap::new()),
             updated_at: "updated_at".to_owned(),
             soft_delete: None,
+            columns: BTreeMap::new(),
         }
     }
 
@@ -96,6 +124,19 @@ impl SupabaseTable {
     pub fn with_soft_delete(mut self, column: impl Into<String>) -> Self {
         self.soft_delete = Some(column.into());
         self
+    }
+
+    /// A column with a field of the records, and what it holds. Searches narrow down by such columns. In a project
+    /// without the feed, once one is named, only named ones are read; otherwise all are.
+    #[must_use]
+    pub fn with_column(mut self, column: impl Into<String>, kind: ColumnKind) -> Self {
+        self.columns.insert(column.into(), kind);
+        self
+    }
+
+    /// Whether a column says when a row was written, or that it is deleted, or is its id.
+    pub(crate) fn is_own(&self, column: &str) -> bool {
+        column == self.id || column == self.updated_at || self.soft_delete.as_deref() == Some(column)
     }
 
     /// Refuses what cannot work.

@@ -82,7 +82,7 @@ pub(crate) async fn status(client: &Client) -> Result<Status> {
 }
 
 /// Runs `attempt` with fewer and fewer items while the project says that it is too much.
-async fn shrinking<T, F>(most: u32, attempt: impl Fn(u32) -> F) -> Result<T>
+pub(crate) async fn shrinking<T, F>(most: u32, attempt: impl Fn(u32) -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
