@@ -13,7 +13,8 @@ use super::{
 use crate::client::Client;
 
 impl Feed {
-    /// Applies operations, and answers for each of them. A batch that is too much at once is sent in halves.
+    /// Applies operations, and answers for each of them. A batch that is too much at once is sent in halves, and so is
+    /// one that is refused as a whole because of a value that cannot even be read: down to the operation at fault.
     ///
     /// # Errors
     /// One that leaves open what became of the operations. Sent again with the same ids, those that took effect
@@ -22,18 +23,46 @@ impl Feed {
         for op in &batch.ops {
             self.require(&op.key.target.collection)?;
         }
-        if batch.atomic {
-            let outcomes = self.send(client, &batch.scope, &batch.ops, true).await;
-            return outcomes.map_err(at_the_least);
-        }
-        let mut outcomes = Vec::with_capacity(batch.ops.len());
+        let refused: Vec<Option<PushOutcome>> = batch.ops.iter().map(unstorable).collect();
+        let good = batch
+            .ops
+            .iter()
+            .zip(&refused)
+            .filter(|(_, refused)| refused.is_none());
+        let good: Vec<&PushOp> = good.map(|(op, _)| op).collect();
+        let answered = if !batch.atomic {
+            self.send_in_parts(client, &batch.scope, &good).await?
+        } else if good.len() == batch.ops.len() {
+            let answered = self.send(client, &batch.scope, &good, true).await;
+            answered.map_err(at_the_least)?
+        } else {
+            vec![not_alone(); good.len()]
+        };
+        let mut answered = answered.into_iter();
+        let outcomes = refused
+            .into_iter()
+            .map(|refused| refused.or_else(|| answered.next()));
+        Ok(outcomes.flatten().collect())
+    }
+
+    async fn send_in_parts(
+        &self,
+        client: &Client,
+        scope: &SyncScope,
+        ops: &[&PushOp],
+    ) -> Result<Vec<PushOutcome>> {
+        let mut outcomes = Vec::with_capacity(ops.len());
         let mut size = self.push_batch as usize;
-        while outcomes.len() < batch.ops.len() {
-            let rest = &batch.ops[outcomes.len()..];
+        while outcomes.len() < ops.len() {
+            let rest = &ops[outcomes.len()..];
             let sent = &rest[..size.min(rest.len())];
-            match self.send(client, &batch.scope, sent, false).await {
+            match self.send(client, scope, sent, false).await {
                 Ok(answered) => outcomes.extend(answered),
-                Err(error) if error.retry() == RetryClass::Shrink && sent.len() > 1 => size = sent.len() / 2,
+                Err(error) if halves_may_pass(&error) && sent.len() > 1 => size = sent.len() / 2,
+                Err(error) if error.kind() == ErrorKind::Invalid => {
+                    outcomes.push(rejected(&error));
+                    size = self.push_batch as usize;
+                }
                 Err(error) => return Err(at_the_least(error)),
             }
         }
@@ -44,12 +73,12 @@ impl Feed {
         &self,
         client: &Client,
         scope: &SyncScope,
-        ops: &[PushOp],
+        ops: &[&PushOp],
         atomic: bool,
     ) -> Result<Vec<PushOutcome>> {
         let arguments = PushArguments {
             p_scope: scope.key().as_str(),
-            p_ops: ops.iter().map(Operation::of).collect(),
+            p_ops: ops.iter().map(|op| Operation::of(op)).collect(),
             p_atomic: atomic,
         };
         let answer: PushAnswer = client.call("sync_push", &arguments).await?;
@@ -63,6 +92,55 @@ impl Feed {
             .into_iter()
             .map(|result| outcome(result.outcome))
             .collect()
+    }
+}
+
+/// The refusal of what PostgreSQL holds in no text: a NUL character.
+fn unstorable(op: &PushOp) -> Option<PushOutcome> {
+    let payload = op
+        .payload
+        .as_ref()
+        .filter(|payload| payload.as_str().contains(r"\u0000"))?;
+    let fields = payload.to_object().ok()?;
+    let (field, _) = fields
+        .into_iter()
+        .find(|(name, value)| name.contains('\0') || has_nul(value))?;
+    Some(PushOutcome::Rejected {
+        code: "22P05".to_owned(),
+        message: "the database stores no text with a NUL character".to_owned(),
+        field: Some(field),
+    })
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| name.contains('\0') || has_nul(value)),
+        _ => false,
+    }
+}
+
+fn not_alone() -> PushOutcome {
+    PushOutcome::Retry {
+        after: None,
+        reason: "another operation of the batch was refused".to_owned(),
+    }
+}
+
+/// Whether the halves of a batch may fare better than the whole.
+fn halves_may_pass(error: &SyncError) -> bool {
+    error.retry() == RetryClass::Shrink || error.kind() == ErrorKind::Invalid
+}
+
+/// What a refusal of the request says of the only operation in it.
+fn rejected(error: &SyncError) -> PushOutcome {
+    PushOutcome::Rejected {
+        code: error.code().unwrap_or("invalid").to_owned(),
+        message: error.message().to_owned(),
+        field: None,
     }
 }
 

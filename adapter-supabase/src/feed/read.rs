@@ -1,5 +1,6 @@
 //! Reading records by id, and listing ids.
 
+use serde_json::value::RawValue;
 use sync_core::{ErrorKind, IdPage, RecordId, RemoteState, Result, RetryClass, SyncError, Target};
 
 use super::{
@@ -48,7 +49,7 @@ impl Feed {
             );
             return Err(SyncError::new(ErrorKind::Malformed, why));
         }
-        let read = |(id, raw): (&RecordId, &Option<Box<serde_json::value::RawValue>>)| match raw {
+        let read = |(id, raw): (&RecordId, &Option<Box<RawValue>>)| match raw {
             None => Ok(RemoteState::Missing),
             Some(raw) => read_state(raw)
                 .map(|(_, state)| state)

@@ -24,7 +24,6 @@ pub(crate) struct Status {
 #[derive(Debug, Deserialize)]
 pub(crate) struct CollectionStatus {
     pub(crate) id: String,
-    pub(crate) columns: Vec<String>,
 }
 
 /// The arguments of `sync_pull`. What there is not is not sent.
@@ -112,7 +111,7 @@ impl<'a> Operation<'a> {
             kind: op.kind,
             collection: op.key.target.collection.as_str(),
             id: op.key.id.as_str(),
-            base: op.base.as_ref().map(RemoteVersion::token),
+            base: op.base.as_ref().map(base_of),
             row: op.payload.as_ref(),
             fields: match (&op.changed, op.kind) {
                 (ChangedFields::Only(fields), OpKind::Update) => {
@@ -122,6 +121,14 @@ impl<'a> Operation<'a> {
             },
             stamp: op.stamp,
         }
+    }
+}
+
+/// The version to be met. One that is not of the feed, such as one from before there was a feed, is met by no record.
+fn base_of(version: &RemoteVersion) -> &str {
+    match read_version(version.token()) {
+        Some(_) => version.token(),
+        None => "0",
     }
 }
 

@@ -3,4 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod feed;
+#[cfg(feature = "live")]
+mod live;
+mod remote;
 mod table;
