@@ -265,3 +265,21 @@ fn a_clear_that_is_killed_at_any_step_loses_no_unsent_write_without_telling() {
         );
     }
 }
+
+#[tokio::test]
+async fn after_a_restart_writes_are_later_than_everything_that_was_seen_before() {
+    let lab = Lab::new();
+    let ahead = lab.device().await;
+    ahead.create("1", "tea").await;
+    let seen = ahead.ops().await.remove(0).stamp;
+    ahead.sync().await;
+    // This device's clock is behind the other's.
+    lab.time.clock.jump(-60_000_000);
+    let behind = lab.device().await;
+    behind.sync().await;
+    let store = behind.store.reopen();
+    drop(behind);
+    let restarted = lab.open(store, LastWriteWins, EngineOptions::default()).await;
+    restarted.create("2", "milk").await;
+    assert!(restarted.ops().await.remove(0).stamp > seen);
+}

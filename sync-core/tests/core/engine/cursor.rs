@@ -5,13 +5,13 @@ use std::time::Duration;
 use adapter_memory::faults::{Call, Fault};
 use futures::StreamExt;
 use sync_core::{
-    EngineOptions, ErrorKind, LocalStore, OpQuery, Payload, RecordId, StoreChange, SyncError,
+    EngineOptions, ErrorKind, LocalStore, OpQuery, Payload, RecordId, RemoteStore, StoreChange, SyncError,
     resolve::LastWriteWins,
 };
 
 use super::{
     hooks::Moment,
-    lab::{Lab, NeverAsked, payload},
+    lab::{Lab, NeverAsked, Probe, payload},
     world::{key, remote_titles, scope, target, titles},
 };
 
@@ -335,4 +335,34 @@ async fn a_wrong_clock_skips_nothing_and_blocks_nothing() {
         let left = a.engine().pending_ops(&OpQuery::default()).await.unwrap();
         assert!(left.is_empty());
     }
+}
+
+/// A device that pulls a page in which record 1 stands twice: as it was, and as `latest`, written meanwhile.
+async fn after_a_page_that_tells_a_record_twice(lab: &Lab, latest: Payload) -> Probe {
+    let device = lab.device_with(NeverAsked, EngineOptions::default()).await;
+    lab.remote.put(&key("1"), payload("1", "as it was"));
+    let (remote, hooks) = (lab.remote.clone(), device.hooks.clone());
+    device.hooks.once(Moment::AfterPull, move || async move {
+        remote.put(&key("1"), latest);
+        let now = remote.get(&target(), &[key("1").id]).await.unwrap().remove(0);
+        hooks.answer_next_pull_with(key("1").id, now);
+    });
+    device.sync().await;
+    device
+}
+
+#[tokio::test]
+async fn of_two_states_of_a_record_in_one_page_the_last_counts() {
+    let lab = Lab::new();
+    let device = after_a_page_that_tells_a_record_twice(&lab, payload("1", "latest")).await;
+    assert_eq!(device.titles().await, titles([("1", "latest")]));
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_understood_is_not_covered_by_an_older_one_of_the_page() {
+    let lab = Lab::new();
+    let strange = Payload::parse(r#"{"id":"1","title":7,"done":false}"#).unwrap();
+    let device = after_a_page_that_tells_a_record_twice(&lab, strange).await;
+    assert_eq!(device.engine().quarantine(None, 10).await.unwrap().len(), 1);
+    assert_eq!(device.titles().await, titles([]), "it is no longer as it was");
 }

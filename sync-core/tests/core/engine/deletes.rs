@@ -206,6 +206,53 @@ async fn a_row_that_vanishes_without_trace_is_found_by_a_sweep_or_a_snapshot() {
     }
 }
 
+// Trap 1: a write that was committed behind the cursor of everybody.
+#[tokio::test]
+async fn a_change_behind_the_cursor_is_found_by_a_sweep() {
+    let lab = Lab::over(|builder| builder.timestamp_profile(Duration::from_secs(1)));
+    let a = lab.device_with(NeverAsked, EngineOptions::default()).await;
+    lab.remote.put(&key("1"), payload("1", "tea"));
+    a.sync().await;
+    let late = lab
+        .remote
+        .begin_late_commit(&key("1"), Some(payload("1", "late tea")));
+    lab.pass(Duration::from_secs(10));
+    lab.remote.put(&key("2"), payload("2", "milk"));
+    a.sync().await;
+    late.commit();
+    a.pull_without_sweep().await;
+    assert_eq!(a.titles().await, titles([("1", "tea"), ("2", "milk")]));
+    lab.pass(Duration::from_secs(24 * 3_600));
+    a.sync().await;
+    assert_eq!(a.titles().await, titles([("1", "late tea"), ("2", "milk")]));
+}
+
+// P6: what a list does not have may be there all the same.
+#[tokio::test]
+async fn a_sweep_asks_for_a_record_that_was_not_listed_before_it_removes_it() {
+    let lab = Lab::over(|builder| builder.timestamp_profile(Duration::from_secs(1)));
+    let options = EngineOptions::default()
+        .with_page_size(2)
+        .with_sweep_interval(Duration::ZERO);
+    let a = lab.device_with(NeverAsked, options).await;
+    for id in ["1", "2", "3", "4"] {
+        lab.remote.put(&key(id), payload(id, "theirs"));
+    }
+    a.sync().await;
+    let (gone, back) = (lab.remote.clone(), lab.remote.clone());
+    a.hooks
+        .once(super::hooks::Moment::BeforeListIds, move || async move {
+            gone.vanish(&key("1"));
+        });
+    a.hooks
+        .once(super::hooks::Moment::BeforeListIds, move || async move {
+            back.put(&key("1"), payload("1", "back again"));
+        });
+    a.sync().await;
+    assert_eq!(a.hooks.left(), 0);
+    assert_eq!(a.titles().await, remote_titles(&lab.remote));
+}
+
 // P6: an expired sign-in, or a page that failed, looks like an empty list.
 #[tokio::test]
 async fn an_interrupted_sweep_deletes_nothing() {
