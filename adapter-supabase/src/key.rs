@@ -26,6 +26,12 @@ impl ApiKey {
         &self.0
     }
 
+    /// Whether the key has the rights of the service role.
+    #[cfg(feature = "supabase_rs")]
+    pub(crate) fn is_of_a_server(&self) -> bool {
+        self.0.reveal().starts_with("sb_secret_") || self.authorization_when_signed_out().is_some()
+    }
+
     /// What goes into `Authorization` when nobody is signed in: nothing, save for the older key of servers, which the
     /// gateway does not turn into a role by itself.
     pub(crate) fn authorization_when_signed_out(&self) -> Option<&Secret> {

@@ -51,6 +51,9 @@ mod key;
 mod probe;
 mod realtime;
 mod remote;
+#[cfg(feature = "supabase_rs")]
+mod sdk;
+mod search;
 mod table;
 mod table_mapping;
 
@@ -60,5 +63,7 @@ pub use key::ApiKey;
 pub use probe::{FeedProfile, Mode, ProjectProfile};
 pub use realtime::{PhoenixVersion, RealtimeOptions};
 pub use remote::SupabaseRemoteStore;
+#[cfg(feature = "supabase_rs")]
+pub use sdk::SupabaseSdk;
 pub use table::TableProfile;
 pub use table_mapping::{ColumnKind, SupabaseTable};

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use sync_core::{
     Capabilities, Delta, IdPage, Poke, PullRequest, PushBatch, PushOutcome, RecordId, RemoteState,
-    RemoteStore, Result, SyncError, SyncScope, Target, Timestamp,
+    RemoteStore, Result, SearchPage, SearchSupport, SyncError, SyncScope, Target, Timestamp,
+    query::QuerySpec,
 };
 use sync_http::{ReqwestTransport, ServerClock, Transport};
 
@@ -17,7 +18,7 @@ use crate::{
     feed::{self, Feed},
     probe::{Mode, ProjectProfile, probe},
     realtime::{Channel, Realtime},
-    table::Tables,
+    table::{Place, Tables},
 };
 
 /// A [`RemoteStore`] on a Supabase project.
@@ -132,7 +133,14 @@ impl RemoteStore for SupabaseRemoteStore {
 
     fn capabilities(&self) -> Capabilities {
         match &self.inner.access {
-            Access::Feed(feed) => feed.capabilities(),
+            Access::Feed(feed) => Capabilities {
+                search: if self.inner.config.collections.is_empty() {
+                    SearchSupport::None
+                } else {
+                    SearchSupport::Partial
+                },
+                ..feed.capabilities()
+            },
             Access::Table(tables) => tables.capabilities(),
         }
     }
@@ -167,6 +175,27 @@ impl RemoteStore for SupabaseRemoteStore {
             Access::Table(tables) => tables.list_ids(&self.inner.client, target, after, limit).await,
         };
         page.map_err(in_context("list_ids", &target.scope))
+    }
+
+    async fn search(&self, target: &Target, spec: &QuerySpec) -> Result<SearchPage> {
+        let Inner { client, config, .. } = &*self.inner;
+        let page = match &self.inner.access {
+            Access::Feed(feed) => match config.collections.get(&target.collection) {
+                Some(mapping) => match Place::new(mapping, &target.scope) {
+                    Ok(place) => feed.search(client, &place, target, spec).await,
+                    Err(error) => Err(error),
+                },
+                None => Err(SyncError::unsupported(
+                    "collection",
+                    format!(
+                        "the configuration names no table of the collection `{}`",
+                        target.collection
+                    ),
+                )),
+            },
+            Access::Table(tables) => tables.search(client, target, spec).await,
+        };
+        page.map_err(in_context("search", &target.scope))
     }
 
     async fn server_time(&self) -> Result<Timestamp> {

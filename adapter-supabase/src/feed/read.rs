@@ -1,13 +1,20 @@
 //! Reading records by id, and listing ids.
 
 use serde_json::value::RawValue;
-use sync_core::{ErrorKind, IdPage, RecordId, RemoteState, Result, RetryClass, SyncError, Target};
+use sync_core::{
+    ErrorKind, IdPage, RecordId, RemoteState, Result, RetryClass, SearchPage, SyncError, Target,
+    query::QuerySpec,
+};
 
 use super::{
     Feed, shrinking,
     wire::{GetAnswer, GetArguments, ListAnswer, ListArguments, read_state, read_version},
 };
-use crate::client::Client;
+use crate::{
+    client::Client,
+    search::Search,
+    table::{Place, id_text, name},
+};
 
 impl Feed {
     /// The states of records, for each id in order.
@@ -32,6 +39,35 @@ impl Feed {
             }
         }
         Ok(states)
+    }
+
+    /// Answers a query: the table tells which records may belong to the answer, and the feed what they are.
+    pub(crate) async fn search(
+        &self,
+        client: &Client,
+        place: &Place<'_>,
+        target: &Target,
+        spec: &QuerySpec,
+    ) -> Result<SearchPage> {
+        self.require(&target.collection)?;
+        let search = Search::new(place, spec)?.with_marked();
+        let rows = search
+            .candidates(client, self.page, &name(&place.mapping.id))
+            .await?;
+        let ids = rows
+            .iter()
+            .filter_map(|row| row.get(&place.mapping.id))
+            .filter_map(id_text);
+        let ids: Vec<RecordId> = ids.filter_map(|id| RecordId::new(id).ok()).collect();
+        let states = self.get(client, target, &ids).await?;
+        let live = ids.into_iter().zip(states).filter_map(|(id, state)| match state {
+            RemoteState::Live(live) => Some((id, live)),
+            RemoteState::Missing | RemoteState::Deleted(_) => None,
+        });
+        Ok(SearchPage {
+            hits: search.answer(live.collect())?,
+            server_time: Some(client.server_clock().now()),
+        })
     }
 
     async fn get_page(&self, client: &Client, target: &Target, ids: &[RecordId]) -> Result<Vec<RemoteState>> {

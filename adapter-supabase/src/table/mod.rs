@@ -16,20 +16,23 @@ mod row;
 use std::collections::BTreeMap;
 
 use sync_core::{
-    Capabilities, CollectionName, CursorKind, DeleteVisibility, ErrorKind, Realtime, Result, SearchSupport,
-    SyncError, SyncScope, Target, Timestamp,
+    Capabilities, CollectionName, CursorKind, DeleteVisibility, ErrorKind, Realtime, RemoteState, Result,
+    SearchPage, SearchSupport, SyncError, SyncScope, Target, Timestamp, query::QuerySpec,
 };
 
 use crate::{
     client::{Call, Client},
     config::{Options, SupabaseConfig, refused},
     realtime::{Channel, WatchedTable},
+    search::Search,
     table_mapping::SupabaseTable,
 };
 
-pub(crate) use place::Place;
+pub(crate) use place::{Place, name};
 pub use probe::TableProfile;
 pub(crate) use probe::probe;
+pub(crate) use read::NO_SUCH_VALUE;
+pub(crate) use row::{id_text, is_canonical_time};
 
 /// The tables, and how they are read and written.
 #[derive(Debug)]
@@ -66,7 +69,7 @@ impl Tables {
             epoch: false,
             id_list: true,
             server_time: true,
-            search: SearchSupport::None,
+            search: SearchSupport::Partial,
             realtime: Realtime::Poke,
             max_push_batch: self.options.push_batch,
             max_page: self.options.page,
@@ -83,6 +86,33 @@ impl Tables {
             return Err(refused("collection", why));
         };
         Place::new(mapping, &target.scope)
+    }
+
+    /// Answers a query from the table's own rows.
+    pub(crate) async fn search(
+        &self,
+        client: &Client,
+        target: &Target,
+        spec: &QuerySpec,
+    ) -> Result<SearchPage> {
+        let place = self.place(target)?;
+        client.user().await?;
+        let search = Search::new(&place, spec)?;
+        let rows = search
+            .candidates(client, self.options.page, &place.whole_row())
+            .await?;
+        // Rows that cannot be understood match nothing; pulls report them.
+        let live = rows.into_iter().filter_map(|row| {
+            let row = row::Row::read(place.mapping, row).ok()?;
+            match row.state() {
+                RemoteState::Live(live) => Some((row.id, live)),
+                _ => None,
+            }
+        });
+        Ok(SearchPage {
+            hits: search.answer(live.collect())?,
+            server_time: pull::server_now(client),
+        })
     }
 
     /// The channel with the changes of the tables that hold records of the scope.
@@ -115,7 +145,7 @@ impl Tables {
         let table = self.mappings.values().next();
         let table = table.ok_or_else(|| refused("collections", "there is none; add one"))?;
         let call = Call::table(sync_http::Method::HEAD, &table.table)
-            .query("select", place::name(&table.id))
+            .query("select", name(&table.id))
             .query("limit", "0");
         client.send(&call).await?;
         match client.server_clock().skew() {

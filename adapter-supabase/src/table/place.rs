@@ -21,7 +21,7 @@ pub(crate) struct Place<'m> {
 impl<'m> Place<'m> {
     /// # Errors
     /// `Configuration` naming the key if the scope has others than the table has columns for.
-    pub(super) fn new(mapping: &'m SupabaseTable, scope: &SyncScope) -> Result<Self> {
+    pub(crate) fn new(mapping: &'m SupabaseTable, scope: &SyncScope) -> Result<Self> {
         let unfit = |key: &str, why: &str| {
             let why = format!(
                 "the scope {scope} {why} of the collection `{}`",

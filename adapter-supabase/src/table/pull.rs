@@ -186,7 +186,7 @@ fn surely_past(client: &Client) -> Option<Timestamp> {
 }
 
 /// The server's time, if an answer told it.
-fn server_now(client: &Client) -> Option<Timestamp> {
+pub(super) fn server_now(client: &Client) -> Option<Timestamp> {
     let clock = client.server_clock();
     clock.skew().map(|_| clock.now())
 }

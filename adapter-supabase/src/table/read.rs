@@ -19,7 +19,7 @@ use crate::{client::Client, feed::shrinking, filter_text::in_list};
 const IDS_IN_A_REQUEST: usize = 50;
 
 /// SQLSTATEs of a value that a column cannot hold.
-const NO_SUCH_VALUE: [&str; 2] = ["22P02", "22003"];
+pub(crate) const NO_SUCH_VALUE: [&str; 2] = ["22P02", "22003"];
 
 impl Tables {
     pub(crate) async fn get(

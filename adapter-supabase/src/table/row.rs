@@ -80,7 +80,7 @@ impl Row {
 }
 
 /// The text of an id: of a text or uuid column, or of a column of integers.
-pub(super) fn id_text(value: &Value) -> Option<String> {
+pub(crate) fn id_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) if number.is_i64() => Some(number.to_string()),
@@ -92,6 +92,24 @@ pub(super) fn id_text(value: &Value) -> Option<String> {
 pub(super) fn read_time(text: &str) -> Option<Timestamp> {
     let time = DateTime::parse_from_rfc3339(text).ok()?;
     Some(Timestamp::from_micros(time.timestamp_micros()))
+}
+
+/// Whether a text is a time as the database writes it in UTC: other texts of the same moment equal nothing that it
+/// writes.
+pub(crate) fn is_canonical_time(text: &str) -> bool {
+    read_time(text).is_some_and(|time| {
+        let written = write_time(time);
+        let (moment, zone) = written.split_at(written.len() - "+00:00".len());
+        let moment = moment.trim_end_matches('0').trim_end_matches('.');
+        // What is trimmed off a moment without a fraction is put back.
+        let seconds = "2026-11-21T07:36:47".len();
+        let moment = if moment.len() < seconds {
+            &written[..seconds]
+        } else {
+            moment
+        };
+        text == format!("{moment}{zone}")
+    })
 }
 
 /// A time as filters take it.
@@ -129,6 +147,28 @@ mod tests {
         assert_eq!(write_time(row.written), time);
         let gone = read(&table, json!({"id": "x", "updated_at": time, "deleted_at": time})).unwrap();
         assert!(matches!(gone.state(), RemoteState::Deleted(_)));
+    }
+
+    #[test]
+    fn only_times_as_the_database_writes_them_are_canonical() {
+        for text in [
+            "2026-11-21T07:36:47+00:00",
+            "2026-11-21T07:36:40+00:00",
+            "2026-11-21T07:30:00+00:00",
+            "2026-11-21T07:36:47.13+00:00",
+            "2026-11-21T07:36:47.000001+00:00",
+        ] {
+            assert!(is_canonical_time(text), "{text}");
+        }
+        for text in [
+            "2026-11-21T07:36:47Z",
+            "2026-11-21T07:36:47.10+00:00",
+            "2026-11-21T08:36:47+01:00",
+            "2026-11-21T07:36:47.0000001+00:00",
+            "2026-11-21",
+        ] {
+            assert!(!is_canonical_time(text), "{text}");
+        }
     }
 
     #[test]

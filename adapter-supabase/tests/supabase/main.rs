@@ -5,5 +5,9 @@
 mod feed;
 #[cfg(feature = "live")]
 mod live;
+mod realtime;
 mod remote;
+#[cfg(feature = "supabase_rs")]
+mod sdk;
+mod search;
 mod table;

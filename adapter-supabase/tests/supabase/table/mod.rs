@@ -2,6 +2,6 @@
 
 mod deviation;
 mod losses;
-mod project;
+pub(crate) mod project;
 mod suite;
 mod writes;
