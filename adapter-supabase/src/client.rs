@@ -170,24 +170,6 @@ impl Client {
         })
     }
 
-    /// How many rows a table or view has for these query pairs.
-    ///
-    /// # Errors
-    /// As [`Client::send`]; `Malformed` if the answer does not tell.
-    pub(crate) async fn count(&self, table: &str, query: &[(String, String)]) -> Result<u64> {
-        let mut call = Call::table(Method::HEAD, table).prefer("count=exact");
-        call.query.extend_from_slice(query);
-        let response = self.send(&call).await?;
-        total_of(&response).ok_or_else(|| {
-            SyncError::new(
-                ErrorKind::Malformed,
-                "the answer does not tell how many rows there are",
-            )
-            .with_retry(RetryClass::Backoff)
-            .with_adapter(ADAPTER)
-        })
-    }
-
     /// Calls a function that must be there. While the data API does not know it, as for some time after a migration,
     /// it is asked again.
     ///
