@@ -280,3 +280,78 @@ fn no_feed(function: &str) -> SyncError {
     );
     refused("migration", why).with_code(codes::UNKNOWN_FUNCTION)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use sync_http::{
+        FixedToken,
+        testing::{ScriptedAnswer, ScriptedTransport},
+    };
+
+    use super::*;
+
+    /// The headers of a request for rows and of a call of a function.
+    async fn sent(configure: impl Fn(SupabaseConfig) -> SupabaseConfig, key: &str) -> [HttpRequest; 2] {
+        let transport = ScriptedTransport::new();
+        transport
+            .then(ScriptedAnswer::json(200, "[]").with_header("content-range", "*/7"))
+            .then(ScriptedAnswer::json(200, "{}"));
+        let config =
+            SupabaseConfig::new("https://example.com/p", ApiKey::new(key), Effects::tokio()).unwrap();
+        let client = Client::new(&configure(config), Arc::new(transport.clone()));
+        let call = Call::table(Method::GET, "a b")
+            .query("id", "eq.1+1")
+            .prefer("count=exact");
+        assert_eq!(client.rows(&call).await.unwrap().total, Some(7));
+        client.call_once::<Value>("f", &json!({"p": 1})).await.unwrap();
+        transport.requests().try_into().unwrap()
+    }
+
+    fn header<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r str> {
+        request.headers.get(name)?.to_str().ok()
+    }
+
+    #[tokio::test]
+    async fn a_schema_is_named_in_every_request_unless_it_is_public() {
+        let [rows, call] = sent(|config| config.with_schema("app"), "sb_publishable_x").await;
+        assert_eq!(
+            rows.url.as_str(),
+            "https://example.com/p/rest/v1/a%20b?id=eq.1%2B1"
+        );
+        assert_eq!(
+            (header(&rows, "accept-profile"), header(&rows, "prefer")),
+            (Some("app"), Some("count=exact"))
+        );
+        // The feed's functions are in `public`, wherever the tables are.
+        assert_eq!(header(&call, "content-profile"), Some("public"));
+        for request in sent(|config| config, "sb_publishable_x").await {
+            assert_eq!(
+                header(&request, "accept-profile").or(header(&request, "content-profile")),
+                None
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_key_and_the_token_go_apart_and_are_shown_nowhere() {
+        let tokens = Arc::new(FixedToken::new(Credentials::new("the-token")));
+        for request in sent(|config| config.signed_in(tokens.clone()), "sb_publishable_x").await {
+            assert_eq!(header(&request, "apikey"), Some("sb_publishable_x"));
+            assert_eq!(header(&request, "authorization"), Some("Bearer the-token"));
+            let shown = format!("{request:?}");
+            assert!(!shown.contains("sb_") && !shown.contains("the-token"), "{shown}");
+        }
+        for request in sent(|config| config, "sb_secret_x").await {
+            assert_eq!(header(&request, "authorization"), None);
+        }
+        // Claims {"role":"service_role"}.
+        let old = "e30.eyJyb2xlIjoic2VydmljZV9yb2xlIn0.c2ln";
+        for request in sent(|config| config, old).await {
+            assert_eq!(
+                header(&request, "authorization"),
+                Some(format!("Bearer {old}").as_str())
+            );
+        }
+    }
+}

@@ -101,7 +101,8 @@ impl SupabaseAuth {
     }
 
     /// A session whose tokens are kept in a file that other processes may share: at most one of them refreshes at a
-    /// time, and the others take what it got. It has no sign-in yet.
+    /// time, and the others take what it got. When one signs out, the others' tokens are renewed no more. It has no
+    /// sign-in yet.
     pub fn session_in_file(&self, file: TokenFile, effects: Effects) -> Session {
         let refresher = OneAtATime {
             auth: self.clone(),
@@ -201,8 +202,19 @@ struct OneAtATime {
 impl Refresher for OneAtATime {
     async fn refresh(&self, current: &Credentials) -> Result<Credentials> {
         let lock = self.file.lock().await?;
-        let saved = self.file.read()?;
-        let newer = saved.filter(|saved| saved.access != current.access && saved.subject == current.subject);
+        let newer = match self.file.read() {
+            Ok(Some(saved)) => {
+                (saved.access != current.access && saved.subject == current.subject).then_some(saved)
+            }
+            Ok(None) => {
+                let why = "another process has signed out";
+                return Err(SyncError::new(ErrorKind::Unauthenticated, why).with_adapter(ADAPTER));
+            }
+            Err(error) => {
+                tracing::warn!(kind = %error.kind(), "the file of the sign-in is made anew");
+                None
+            }
+        };
         let now = self.auth.0.clock.now();
         let spent = match newer {
             Some(good) if good.expires_at.is_none_or(|end| now < end) => return Ok(good),

@@ -59,7 +59,7 @@ impl Feed {
             match self.send(client, scope, sent, false).await {
                 Ok(answered) => outcomes.extend(answered),
                 Err(error) if halves_may_pass(&error) && sent.len() > 1 => size = sent.len() / 2,
-                Err(error) if error.kind() == ErrorKind::Invalid => {
+                Err(error) if is_about_a_value(&error) => {
                     outcomes.push(rejected(&error));
                     size = self.push_batch as usize;
                 }
@@ -132,7 +132,12 @@ fn not_alone() -> PushOutcome {
 
 /// Whether the halves of a batch may fare better than the whole.
 fn halves_may_pass(error: &SyncError) -> bool {
-    error.retry() == RetryClass::Shrink || error.kind() == ErrorKind::Invalid
+    error.retry() == RetryClass::Shrink || is_about_a_value(error)
+}
+
+/// Whether PostgreSQL could not even read the operations: its class of data exceptions.
+fn is_about_a_value(error: &SyncError) -> bool {
+    error.kind() == ErrorKind::Invalid && error.code().is_some_and(|code| code.starts_with("22"))
 }
 
 /// What a refusal of the request says of the only operation in it.

@@ -1,8 +1,10 @@
 //! Who may see and write what: membership, read-only members, policies, nobody.
 
-use adapter_supabase::SupabaseRemoteStore;
+use adapter_supabase::{ApiKey, SupabaseConfig, SupabaseRemoteStore};
 use serde_json::json;
-use sync_core::{ErrorKind, OpState, ParkReason, PushOutcome, RemoteState, RemoteStore, RemoteStoreExt};
+use sync_core::{
+    Effects, ErrorKind, OpState, ParkReason, PushOutcome, RemoteState, RemoteStore, RemoteStoreExt,
+};
 
 use super::world::{World, apply, batch, code, create, id, key, page, scope};
 
@@ -11,6 +13,7 @@ on_each_stack!(
     case_23_a_read_only_member_pulls_and_is_refused_to_push,
     case_24_a_row_that_a_policy_hides_arrives_as_deleted,
     case_45_nobody_and_internals_are_refused,
+    a_secret_key_alone_has_the_rights_of_the_service_role,
 );
 
 async fn case_22_a_membership_that_ends_keeps_what_the_user_wrote(world: &World) {
@@ -130,5 +133,24 @@ async fn case_45_nobody_and_internals_are_refused(world: &World) {
     assert_eq!(
         nobody.pull(page(None, 10)).await.unwrap_err().kind(),
         ErrorKind::Unauthenticated
+    );
+}
+
+async fn a_secret_key_alone_has_the_rights_of_the_service_role(world: &World) {
+    world.make(1..=2).await;
+    let key = ApiKey::new(world.stack.secret_key());
+    let config = SupabaseConfig::new(&world.stack.url(), key, Effects::tokio()).unwrap();
+    let server = SupabaseRemoteStore::connect(config).await.unwrap();
+    assert_eq!(server.pull(page(None, 10)).await.unwrap().changes.len(), 2);
+    apply(&server, create(3, json!({"title": "by the server"}))).await;
+    assert!(server.get_one(&super::world::key(3)).await.unwrap().is_live());
+    let requests = world.stack.requests();
+    let own = requests
+        .iter()
+        .filter(|request| request.apikey.as_deref() == Some(world.stack.secret_key()));
+    let tokens: Vec<_> = own.map(|request| request.authorization.clone()).collect();
+    assert!(
+        tokens.len() >= 4 && tokens.iter().all(Option::is_none),
+        "{tokens:?}"
     );
 }

@@ -16,6 +16,7 @@ on_each_stack!(
     case_32_a_damaged_answer_passes_and_moves_no_cursor,
     proxies_that_fail_pass_too,
     a_request_that_arrives_twice_has_one_effect,
+    a_batch_with_a_value_that_cannot_be_read_is_sent_in_halves,
 );
 
 fn sql_error(code: &str) -> Fault {
@@ -209,4 +210,35 @@ async fn a_request_that_arrives_twice_has_one_effect(world: &World) {
         "{outcomes:?}"
     );
     assert_eq!(world.number("select sum(seq)::bigint from sync.scope").await, 2);
+}
+
+async fn a_batch_with_a_value_that_cannot_be_read_is_sent_in_halves(world: &World) {
+    let remote = world.remote(&world.ada).await;
+    let refused = |code: &str| Fault::Answer {
+        status: 400,
+        body: json!({"code": code, "message": "told by the test"}).to_string(),
+    };
+    let ops = |first: u64| {
+        (first..first + 4)
+            .map(|number| create(number, json!({"title": "x"})))
+            .collect()
+    };
+    world.stack.forget_requests();
+    // The whole, its first half, and the first of that: the one at fault.
+    for _ in 0..3 {
+        world.stack.faults().next("rpc/sync_push", refused("22P02"));
+    }
+    let outcomes = remote.push(batch(ops(1))).await.unwrap();
+    let codes: Vec<&str> = outcomes.iter().map(code).collect();
+    assert_eq!(codes, ["22P02", "applied", "applied", "applied"]);
+    let sizes: Vec<_> = arguments(world, "sync_push")
+        .iter()
+        .map(|call| op_ids(call).len())
+        .collect();
+    assert_eq!(sizes, [4, 2, 1, 3]);
+    // A request that is wrong in another way says nothing of any operation.
+    world.stack.faults().next("rpc/sync_push", refused("PGRST102"));
+    let error = remote.push(batch(ops(11))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(world.number("select count(*) from public.todo").await, 3);
 }

@@ -13,7 +13,8 @@ on_each_stack!(
     sessions_on_one_file_refresh_once_between_them,
     a_renewed_token_is_in_the_file_before_it_is_used,
     a_session_with_an_old_token_goes_on_from_the_file,
-    a_file_that_is_damaged_or_gone_is_told,
+    a_sign_out_of_one_process_is_not_undone_by_another,
+    a_file_that_is_damaged_is_told_and_made_anew,
 );
 
 const LATER: Duration = Duration::from_secs(2 * 3_600);
@@ -106,20 +107,31 @@ async fn a_session_with_an_old_token_goes_on_from_the_file(world: &World) {
     assert_eq!(world.stack.auth().refreshes(), 3);
 }
 
-async fn a_file_that_is_damaged_or_gone_is_told(world: &World) {
+async fn a_sign_out_of_one_process_is_not_undone_by_another(world: &World) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sign-in.json");
+    let (first, file) = process(world, &path).await;
+    let (second, _) = process(world, &path).await;
+    first.sign_out().await.unwrap();
+    assert_eq!(
+        second.refresh().await.unwrap_err().kind(),
+        ErrorKind::Unauthenticated
+    );
+    assert!(first.needs_sign_in() && second.needs_sign_in());
+    assert!(file.load().await.unwrap().is_none());
+    assert_eq!(world.stack.auth().refreshes(), 0);
+}
+
+async fn a_file_that_is_damaged_is_told_and_made_anew(world: &World) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sign-in.json");
     let (session, file) = process(world, &path).await;
-    session.sign_out().await.unwrap();
-    assert!(file.load().await.unwrap().is_none());
-    assert_eq!(
-        session.credentials().await.unwrap_err().kind(),
-        ErrorKind::Unauthenticated
-    );
     std::fs::write(&path, "{\"access\":\"secret-text").unwrap();
     let error = file.load().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Malformed);
     assert!(!format!("{error:?}").contains("secret-text"));
+    let renewed = session.refresh().await.unwrap();
+    assert_eq!(file.load().await.unwrap(), Some(renewed));
     let nowhere = TokenFile::new(folder.path().join("no/such/folder"), Effects::tokio().timer);
     let credentials = sync_http::Credentials::new("x");
     assert_eq!(
