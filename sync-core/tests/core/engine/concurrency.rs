@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use sync_core::{EngineOptions, ErrorKind, OpState, resolve::LastWriteWins};
+use sync_core::{Clock, EngineOptions, ErrorKind, LeaseAnswer, LocalStore, OpState, resolve::LastWriteWins};
+use uuid::Uuid;
 
 use super::{
     hooks::Moment,
-    lab::{Lab, Probe, payload},
+    lab::{Lab, NeverAsked, Probe, payload},
     steps::Steps,
     world::{key, remote_titles, scope, titles},
 };
@@ -102,4 +103,25 @@ fn a_holder_that_lost_its_lease_commits_nothing_more() {
         );
         assert_eq!(remote_titles(&lab.remote), before, "{moment:?}");
     }
+}
+
+#[tokio::test]
+async fn a_synchronization_that_takes_longer_than_a_lease_keeps_it() {
+    let lab = Lab::new();
+    let options = EngineOptions::default().with_page_size(1).with_commit_rows(1);
+    let lease = options.lease_time;
+    let a = lab.device_with(NeverAsked, options).await;
+    for id in ["1", "2", "3", "4", "5"] {
+        lab.remote.put(&key(id), payload(id, "theirs"));
+        let (clock, store) = (lab.time.clock.clone(), a.store.clone());
+        a.hooks.once(Moment::AfterPull, move || async move {
+            clock.advance(lease / 3);
+            let (name, other) = (format!("sync:{}", scope()), Uuid::from_u128(7));
+            let asked = store.acquire_lease(&name, other, clock.now(), lease).await;
+            let held = matches!(asked, Ok(LeaseAnswer::Held { .. }));
+            assert!(held, "another process got it: {asked:?}");
+        });
+    }
+    assert_eq!(a.sync().await.pulled, 5);
+    assert_eq!(a.hooks.left(), 0);
 }
