@@ -5,8 +5,8 @@ use std::time::Duration;
 use adapter_memory::faults::{Call, Fault};
 use futures::StreamExt;
 use sync_core::{
-    EngineOptions, ErrorKind, LocalStore, OpQuery, Payload, RecordId, RemoteStore, StoreChange, SyncError,
-    resolve::LastWriteWins,
+    EngineOptions, ErrorKind, LocalStore, LocalStoreExt, OpQuery, Payload, RecordId, RemoteState,
+    RemoteStore, StoreChange, SyncError, resolve::LastWriteWins,
 };
 
 use super::{
@@ -365,4 +365,16 @@ async fn a_state_that_cannot_be_understood_is_not_covered_by_an_older_one_of_the
     let device = after_a_page_that_tells_a_record_twice(&lab, strange).await;
     assert_eq!(device.engine().quarantine(None, 10).await.unwrap().len(), 1);
     assert_eq!(device.titles().await, titles([]), "it is no longer as it was");
+}
+
+#[tokio::test]
+async fn a_device_with_a_pending_operation_is_told_of_deletes_in_its_first_pull() {
+    let lab = Lab::new();
+    let device = lab.device_with(LastWriteWins, EngineOptions::default()).await;
+    lab.remote.put(&key("1"), payload("1", "theirs"));
+    lab.remote.delete(&key("1"));
+    device.create("1", "mine").await;
+    device.todos.pull_only(&scope()).await.unwrap();
+    let base = device.store.load_record(&key("1")).await.unwrap().base;
+    assert!(matches!(base, RemoteState::Deleted(_)), "{base:?}");
 }
