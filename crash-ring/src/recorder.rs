@@ -6,14 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
-use sync_core::{
-    ChangeSet, CollectionSchema, CommitOutcome, ConflictQuery, ConflictRecord, EvictionCandidate,
-    EvictionQuery, Fence, LeaseAnswer, LocalRecord, LocalStore, OpCounts, OpQuery, PendingOp, QuarantinedRow,
-    RecordId, RecordKey, RecordState, RecordSummary, Result, Stamp, StoreChange, StoreInfo, SyncScope,
-    Target, TargetState, Timestamp,
-    query::{Filter, QuerySpec},
-};
+use sync_core::{ChangeSet, CommitOutcome, Fence, LeaseAnswer, LocalStore, Result, Timestamp};
 use uuid::Uuid;
 
 use crate::{
@@ -88,79 +81,11 @@ struct RecordedStore {
 
 #[async_trait]
 impl LocalStore for RecordedStore {
-    fn info(&self) -> StoreInfo {
-        self.inner.info()
-    }
-
-    async fn register(&self, schemas: &[CollectionSchema]) -> Result<()> {
-        self.inner.register(schemas).await
-    }
-
-    async fn load_clock(&self) -> Result<Option<Stamp>> {
-        self.inner.load_clock().await
-    }
-
-    async fn load_setting(&self, name: &str) -> Result<Option<String>> {
-        self.inner.load_setting(name).await
-    }
-
-    async fn load_records(&self, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
-        self.inner.load_records(keys).await
-    }
-
-    async fn load_summaries(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RecordSummary>> {
-        self.inner.load_summaries(target, ids).await
-    }
-
-    async fn query(&self, target: &Target, spec: &QuerySpec) -> Result<Vec<LocalRecord>> {
-        self.inner.query(target, spec).await
-    }
-
-    async fn count(&self, target: &Target, filter: Option<&Filter>) -> Result<u64> {
-        self.inner.count(target, filter).await
-    }
-
-    async fn load_target(&self, target: &Target) -> Result<TargetState> {
-        self.inner.load_target(target).await
-    }
-
-    async fn list_targets(&self) -> Result<Vec<Target>> {
-        self.inner.list_targets().await
-    }
-
-    async fn load_ops(&self, query: &OpQuery) -> Result<Vec<PendingOp>> {
-        self.inner.load_ops(query).await
-    }
-
-    async fn count_ops(&self, scope: Option<&SyncScope>) -> Result<OpCounts> {
-        self.inner.count_ops(scope).await
-    }
-
-    async fn load_conflicts(&self, query: &ConflictQuery) -> Result<Vec<ConflictRecord>> {
-        self.inner.load_conflicts(query).await
-    }
-
-    async fn load_quarantine(&self, target: Option<&Target>, limit: u64) -> Result<Vec<QuarantinedRow>> {
-        self.inner.load_quarantine(target, limit).await
-    }
-
-    async fn load_unmarked(
-        &self,
-        target: &Target,
-        generation: u64,
-        after: Option<&RecordId>,
-        limit: u64,
-    ) -> Result<Vec<RecordId>> {
-        self.inner.load_unmarked(target, generation, after, limit).await
-    }
-
-    async fn load_eviction_candidates(&self, query: &EvictionQuery) -> Result<Vec<EvictionCandidate>> {
-        self.inner.load_eviction_candidates(query).await
-    }
-
-    async fn approx_size(&self, target: Option<&Target>) -> Result<u64> {
-        self.inner.approx_size(target).await
-    }
+    sync_testkit::delegate_local_store!(
+        inner: info, register, load_clock, load_setting, load_records, load_summaries, query, count,
+        load_target, list_targets, load_ops, count_ops, load_conflicts, load_quarantine, load_unmarked,
+        load_eviction_candidates, approx_size, changes, close
+    );
 
     async fn commit(&self, changes: ChangeSet) -> Result<CommitOutcome> {
         self.recorder.note(self.inner.commit(changes)).await
@@ -179,13 +104,5 @@ impl LocalStore for RecordedStore {
 
     async fn release_lease(&self, fence: &Fence) -> Result<()> {
         self.recorder.note(self.inner.release_lease(fence)).await
-    }
-
-    fn changes(&self) -> BoxStream<'static, StoreChange> {
-        self.inner.changes()
-    }
-
-    async fn close(&self) -> Result<()> {
-        self.inner.close().await
     }
 }

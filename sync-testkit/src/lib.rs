@@ -74,7 +74,8 @@
 //! # Mistakes
 //!
 //! [`naive`] holds stores and remotes with one mistake each: a cursor that skips equal times, a lease that everyone
-//! gets. The suites of this crate are tested on them. They serve in tests of an engine as well.
+//! gets. The suites of this crate are tested on them. They serve in tests of an engine as well. For a store of your own
+//! with one mistake or one fault, [`delegate_local_store`] passes everything else on.
 //!
 //! # Effects
 //!
@@ -82,6 +83,7 @@
 
 mod case;
 pub mod certificate;
+mod delegation;
 pub mod effects;
 pub mod local_suite;
 pub mod naive;
@@ -93,4 +95,6 @@ pub mod simulator;
 pub mod traces;
 pub mod traps;
 
+#[doc(hidden)]
+pub use delegation::types as store_types;
 pub use report::{CaseOutcome, CaseReport, Report};

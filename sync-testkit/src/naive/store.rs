@@ -5,11 +5,9 @@ use std::{mem::take, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use sync_core::{
-    ChangeSet, CollectionSchema, CommitOutcome, ConflictQuery, ConflictRecord, EvictionCandidate,
-    EvictionQuery, Fence, LeaseAnswer, LocalRecord, LocalStore, OpCounts, OpQuery, Payload, PendingOp,
-    QuarantinedRow, RecordId, RecordKey, RecordState, RecordSummary, RemoteState, Result, Stamp, StoreChange,
-    StoreInfo, Target, TargetState, Timestamp,
-    query::{FieldPath, Filter, QuerySpec},
+    ChangeSet, CommitOutcome, Fence, LeaseAnswer, LocalRecord, LocalStore, Payload, RecordKey, RemoteState,
+    Result, StoreChange, StoreInfo, Target, Timestamp,
+    query::{FieldPath, QuerySpec},
 };
 use uuid::Uuid;
 
@@ -126,32 +124,18 @@ fn nulls_last(mut records: Vec<LocalRecord>, spec: &QuerySpec) -> Result<Vec<Loc
 
 #[async_trait]
 impl LocalStore for WrongStore {
+    crate::delegate_local_store!(
+        inner: register, load_clock, load_setting, load_records, load_summaries, count, load_target,
+        list_targets, load_ops, count_ops, load_conflicts, load_quarantine, load_unmarked,
+        load_eviction_candidates, approx_size, release_lease, close
+    );
+
     fn info(&self) -> StoreInfo {
         let info = self.inner.info();
         StoreInfo {
             name: format!("{} ({:?})", info.name, self.mistake),
             ..info
         }
-    }
-
-    async fn register(&self, schemas: &[CollectionSchema]) -> Result<()> {
-        self.inner.register(schemas).await
-    }
-
-    async fn load_clock(&self) -> Result<Option<Stamp>> {
-        self.inner.load_clock().await
-    }
-
-    async fn load_setting(&self, name: &str) -> Result<Option<String>> {
-        self.inner.load_setting(name).await
-    }
-
-    async fn load_records(&self, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
-        self.inner.load_records(keys).await
-    }
-
-    async fn load_summaries(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RecordSummary>> {
-        self.inner.load_summaries(target, ids).await
     }
 
     async fn query(&self, target: &Target, spec: &QuerySpec) -> Result<Vec<LocalRecord>> {
@@ -161,52 +145,6 @@ impl LocalStore for WrongStore {
         } else {
             Ok(records)
         }
-    }
-
-    async fn count(&self, target: &Target, filter: Option<&Filter>) -> Result<u64> {
-        self.inner.count(target, filter).await
-    }
-
-    async fn load_target(&self, target: &Target) -> Result<TargetState> {
-        self.inner.load_target(target).await
-    }
-
-    async fn list_targets(&self) -> Result<Vec<Target>> {
-        self.inner.list_targets().await
-    }
-
-    async fn load_ops(&self, query: &OpQuery) -> Result<Vec<PendingOp>> {
-        self.inner.load_ops(query).await
-    }
-
-    async fn count_ops(&self, scope: Option<&sync_core::SyncScope>) -> Result<OpCounts> {
-        self.inner.count_ops(scope).await
-    }
-
-    async fn load_conflicts(&self, query: &ConflictQuery) -> Result<Vec<ConflictRecord>> {
-        self.inner.load_conflicts(query).await
-    }
-
-    async fn load_quarantine(&self, target: Option<&Target>, limit: u64) -> Result<Vec<QuarantinedRow>> {
-        self.inner.load_quarantine(target, limit).await
-    }
-
-    async fn load_unmarked(
-        &self,
-        target: &Target,
-        generation: u64,
-        after: Option<&RecordId>,
-        limit: u64,
-    ) -> Result<Vec<RecordId>> {
-        self.inner.load_unmarked(target, generation, after, limit).await
-    }
-
-    async fn load_eviction_candidates(&self, query: &EvictionQuery) -> Result<Vec<EvictionCandidate>> {
-        self.inner.load_eviction_candidates(query).await
-    }
-
-    async fn approx_size(&self, target: Option<&Target>) -> Result<u64> {
-        self.inner.approx_size(target).await
     }
 
     async fn commit(&self, mut changes: ChangeSet) -> Result<CommitOutcome> {
@@ -239,18 +177,10 @@ impl LocalStore for WrongStore {
         self.inner.acquire_lease(name, holder, now, time).await
     }
 
-    async fn release_lease(&self, fence: &Fence) -> Result<()> {
-        self.inner.release_lease(fence).await
-    }
-
     fn changes(&self) -> BoxStream<'static, StoreChange> {
         if self.mistake == StoreMistake::TellsNoChanges {
             return Box::pin(futures::stream::empty());
         }
         self.inner.changes()
-    }
-
-    async fn close(&self) -> Result<()> {
-        self.inner.close().await
     }
 }

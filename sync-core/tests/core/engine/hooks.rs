@@ -13,14 +13,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::{future::BoxFuture, stream::BoxStream};
+use futures::future::BoxFuture;
 use sync_core::{
-    Capabilities, ChangeSet, CollectionSchema, CommitOutcome, ConflictQuery, ConflictRecord, Delta,
-    ErrorKind, EvictionCandidate, EvictionQuery, Fence, IdPage, LeaseAnswer, LocalRecord, LocalStore,
-    OpCounts, OpQuery, PendingOp, PullRequest, PushBatch, PushOutcome, QuarantinedRow, RecordId, RecordKey,
-    RecordState, RecordSummary, RemoteChange, RemoteState, RemoteStore, Result, Stamp, StoreChange,
-    StoreInfo, SyncError, SyncScope, Target, TargetState, Timestamp,
-    query::{Filter, QuerySpec},
+    Capabilities, ChangeSet, CommitOutcome, ConflictQuery, ConflictRecord, Delta, ErrorKind, Fence, IdPage,
+    LeaseAnswer, LocalRecord, LocalStore, OpQuery, PendingOp, PullRequest, PushBatch, PushOutcome,
+    QuarantinedRow, RecordId, RecordKey, RecordState, RecordSummary, RemoteChange, RemoteState, RemoteStore,
+    Result, SyncError, Target, TargetState, Timestamp, query::QuerySpec,
 };
 use uuid::Uuid;
 
@@ -223,21 +221,10 @@ async fn between<T>(call: Pin<Box<dyn Future<Output = Result<T>> + Send + '_>>) 
 
 #[async_trait]
 impl<S: LocalStore> LocalStore for HookedStore<S> {
-    fn info(&self) -> StoreInfo {
-        self.store.info()
-    }
-
-    async fn register(&self, schemas: &[CollectionSchema]) -> Result<()> {
-        self.store.register(schemas).await
-    }
-
-    async fn load_clock(&self) -> Result<Option<Stamp>> {
-        self.store.load_clock().await
-    }
-
-    async fn load_setting(&self, name: &str) -> Result<Option<String>> {
-        self.store.load_setting(name).await
-    }
+    sync_testkit::delegate_local_store!(
+        store: info, register, load_clock, load_setting, count, list_targets, count_ops,
+        load_eviction_candidates, approx_size, changes, close
+    );
 
     async fn load_records(&self, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
         let rows = between(self.store.load_records(keys)).await?;
@@ -257,26 +244,14 @@ impl<S: LocalStore> LocalStore for HookedStore<S> {
         Ok(rows)
     }
 
-    async fn count(&self, target: &Target, filter: Option<&Filter>) -> Result<u64> {
-        self.store.count(target, filter).await
-    }
-
     async fn load_target(&self, target: &Target) -> Result<TargetState> {
         between(self.store.load_target(target)).await
-    }
-
-    async fn list_targets(&self) -> Result<Vec<Target>> {
-        self.store.list_targets().await
     }
 
     async fn load_ops(&self, query: &OpQuery) -> Result<Vec<PendingOp>> {
         let rows = between(self.store.load_ops(query)).await?;
         self.hooks.count_rows(rows.len());
         Ok(rows)
-    }
-
-    async fn count_ops(&self, scope: Option<&SyncScope>) -> Result<OpCounts> {
-        self.store.count_ops(scope).await
     }
 
     async fn load_conflicts(&self, query: &ConflictQuery) -> Result<Vec<ConflictRecord>> {
@@ -297,14 +272,6 @@ impl<S: LocalStore> LocalStore for HookedStore<S> {
         let rows = between(self.store.load_unmarked(target, generation, after, limit)).await?;
         self.hooks.count_rows(rows.len());
         Ok(rows)
-    }
-
-    async fn load_eviction_candidates(&self, query: &EvictionQuery) -> Result<Vec<EvictionCandidate>> {
-        self.store.load_eviction_candidates(query).await
-    }
-
-    async fn approx_size(&self, target: Option<&Target>) -> Result<u64> {
-        self.store.approx_size(target).await
     }
 
     async fn commit(&self, changes: ChangeSet) -> Result<CommitOutcome> {
@@ -339,13 +306,5 @@ impl<S: LocalStore> LocalStore for HookedStore<S> {
 
     async fn release_lease(&self, fence: &Fence) -> Result<()> {
         between(self.store.release_lease(fence)).await
-    }
-
-    fn changes(&self) -> BoxStream<'static, StoreChange> {
-        self.store.changes()
-    }
-
-    async fn close(&self) -> Result<()> {
-        self.store.close().await
     }
 }
