@@ -4,8 +4,8 @@
 //! APPWRITE_ENDPOINT=https://host/v1 APPWRITE_PROJECT=my-project APPWRITE_KEY=... appwrite_live_check
 //! ```
 //!
-//! The key needs the scopes databases.write, tables.write, columns.write, rows.read and rows.write. The program makes
-//! a database of its own, and deletes it at the end.
+//! The key needs the scopes databases.write, tables.write, columns.read, columns.write, indexes.read, indexes.write,
+//! rows.read and rows.write. The program makes a database of its own, and deletes it at the end.
 
 use std::{
     process::ExitCode,
@@ -25,9 +25,9 @@ use sync_core::{
 use sync_http::{BaseUrl, HttpRequest, ReqwestTransport, Secret, Transport, error_for_status};
 use sync_testkit::remote_suite::{self, RemoteFixture};
 
-/// How often, and how long apart, is looked whether the new columns can be used.
-const LOOKS: u32 = 120;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// How often, and how long apart, is looked whether new columns and indexes can be used.
+const LOOKS: u32 = 300;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 const COLLECTIONS: [&str; 2] = ["todos", "notes"];
 const USERS: [&str; 2] = ["ada", "bob"];
@@ -60,57 +60,79 @@ impl Server {
         })
     }
 
-    async fn call(&self, method: &str, path: &[&str], body: Value) -> Result<()> {
-        let method = http::Method::from_bytes(method.as_bytes())
-            .map_err(|error| SyncError::invalid("method", error.to_string()))?;
-        let request = HttpRequest::new(method, BaseUrl::parse(&self.endpoint)?.join(path.iter().copied()))
+    /// The body of the answer, null if there is none.
+    async fn call(&self, method: http::Method, path: &[&str], body: Option<Value>) -> Result<Value> {
+        let url = BaseUrl::parse(&self.endpoint)?.join(path.iter().copied());
+        let mut request = HttpRequest::new(method, url)
             .with_header(http::HeaderName::from_static("x-appwrite-project"), &self.project)?
-            .with_secret_header(http::HeaderName::from_static("x-appwrite-key"), "", &self.key)?
-            .with_json(&body)?;
-        let response = self.transport.send(request).await?;
-        if response.status.is_success() {
-            return Ok(());
+            .with_secret_header(http::HeaderName::from_static("x-appwrite-key"), "", &self.key)?;
+        if let Some(body) = body {
+            request = request.with_json(&body)?;
         }
-        let told = String::from_utf8_lossy(&response.body).into_owned();
-        Err(SyncError::new(error_for_status(&response).kind(), told).with_operation("set up"))
+        let response = self.transport.send(request).await?;
+        if !response.status.is_success() {
+            let told = format!("{}: {}", path.join("/"), String::from_utf8_lossy(&response.body));
+            let error = SyncError::new(error_for_status(&response).kind(), told);
+            return Err(error.with_operation("set up"));
+        }
+        if response.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        response.json()
     }
 
-    /// Makes the database with its tables, and waits until the columns can be used.
+    /// Makes the database with its tables, and waits until they can be used.
     async fn set_up(&self) -> Result<()> {
         let database = self.database.as_str();
-        self.call(
-            "POST",
-            &["tablesdb"],
-            json!({"databaseId": database, "name": database}),
-        )
-        .await?;
-        for table in COLLECTIONS
-            .iter()
-            .flat_map(|name| USERS.iter().map(move |user| table_of(name, user)))
-        {
-            let tables = ["tablesdb", database, "tables"];
+        let named = json!({"databaseId": database, "name": database});
+        self.call(http::Method::POST, &["tablesdb"], Some(named)).await?;
+        for table in tables() {
+            let path = ["tablesdb", database, "tables"];
             let made = json!({"tableId": table, "name": table, "permissions": [], "rowSecurity": false});
-            self.call("POST", &tables, made).await?;
-            let columns = ["tablesdb", database, "tables", &table, "columns"];
+            self.call(http::Method::POST, &path, Some(made)).await?;
+            let path = ["tablesdb", database, "tables", &table, "columns"];
             for (kind, column) in columns_of_the_suite() {
-                let path: Vec<&str> = columns.iter().copied().chain([kind]).collect();
-                self.call("POST", &path, column).await?;
+                let path: Vec<&str> = path.into_iter().chain([kind]).collect();
+                self.call(http::Method::POST, &path, Some(column)).await?;
             }
         }
-        let remote = self.connect()?;
+        for table in tables() {
+            // An index needs columns that are finished.
+            let columns = ["tablesdb", database, "tables", &table, "columns"];
+            self.wait_for(&columns, "columns").await?;
+            let path = ["tablesdb", database, "tables", &table, "indexes"];
+            let index = json!({"key": "cases", "type": "key", "columns": ["in_case"]});
+            self.call(http::Method::POST, &path, Some(index)).await?;
+            self.wait_for(&[&path[..], &["cases"]].concat(), "index").await?;
+        }
+        self.connect()?.check().await
+    }
+
+    /// Waits until the server has built what is at a path, by itself or as a list with this name.
+    async fn wait_for(&self, path: &[&str], list: &str) -> Result<()> {
         for _ in 0..LOOKS {
-            match remote.check().await {
-                Err(error) if error.kind() == ErrorKind::Configuration => {}
-                answer => return answer,
+            let answer = self.call(http::Method::GET, path, None).await?;
+            let parts = match answer[list].as_array() {
+                Some(parts) => parts.clone(),
+                None => vec![answer],
+            };
+            let has_status = |status: &str| parts.iter().any(|part| part["status"] == status);
+            if has_status("failed") || has_status("stuck") {
+                let told = format!("{}: {}", path.join("/"), Value::Array(parts));
+                return Err(SyncError::new(ErrorKind::Configuration, told).with_operation("set up"));
+            }
+            if !has_status("processing") {
+                return Ok(());
             }
             self.effects.timer.sleep(BETWEEN_LOOKS).await;
         }
-        remote.check().await
+        let why = format!("{}: the server did not finish in time", path.join("/"));
+        Err(SyncError::new(ErrorKind::Configuration, why).with_operation("set up"))
     }
 
     async fn tear_down(&self) -> Result<()> {
-        self.call("DELETE", &["tablesdb", &self.database], json!({}))
-            .await
+        let path = ["tablesdb", &self.database];
+        self.call(http::Method::DELETE, &path, None).await.map(drop)
     }
 
     fn connect(&self) -> Result<AppwriteRemoteStore> {
@@ -127,6 +149,12 @@ impl Server {
         }
         AppwriteRemoteStore::new(config)
     }
+}
+
+/// The table of each collection and user.
+fn tables() -> impl Iterator<Item = String> {
+    let of_users = |collection| USERS.iter().map(move |user| table_of(collection, user));
+    COLLECTIONS.into_iter().flat_map(of_users)
 }
 
 fn table_of(collection: &str, user: &str) -> String {

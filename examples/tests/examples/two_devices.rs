@@ -6,17 +6,17 @@ use tempfile::TempDir;
 
 use crate::{complaint, printed, run};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_two_devices");
-const EQUAL: &str = "both devices and the remote are equal: yes";
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_two_devices");
+pub(crate) const EQUAL: &str = "both devices and the remote are equal: yes";
 
 /// A folder with an input file in it.
-struct Input {
+pub(crate) struct Input {
     folder: TempDir,
-    file: String,
+    pub(crate) file: String,
 }
 
 impl Input {
-    fn new(name: &str, text: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn new(name: &str, text: impl AsRef<[u8]>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         fs::write(&path, text).unwrap();
@@ -24,13 +24,13 @@ impl Input {
         Self { folder, file }
     }
 
-    fn run(&self, options: &[&str]) -> std::process::Output {
+    pub(crate) fn run(&self, options: &[&str]) -> std::process::Output {
         let small = ["--input", &self.file, "--edits", "40", "--conflicts", "20"];
         run(PROGRAM, &[&small, options].concat())
     }
 }
 
-fn json_lines(count: u32) -> String {
+pub(crate) fn json_lines(count: u32) -> String {
     (0..count).fold(String::new(), |mut text, number| {
         writeln!(
             text,
@@ -43,7 +43,7 @@ fn json_lines(count: u32) -> String {
 
 /// The number in the row of the table, for both devices.
 #[track_caller]
-fn row(text: &str, name: &str) -> [u64; 2] {
+pub(crate) fn row(text: &str, name: &str) -> [u64; 2] {
     let line = text.lines().find(|line| line.trim_start().starts_with(name));
     let line = line.unwrap_or_else(|| panic!("no row {name:?} in\n{text}"));
     let mut numbers = line

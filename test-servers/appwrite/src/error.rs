@@ -29,6 +29,39 @@ impl ApiError {
         Self::new(400, "general_argument_invalid", message)
     }
 
+    /// The refusal of an id or of the key of a column.
+    pub(crate) fn key_rule(parameter: &str) -> Self {
+        Self::argument(format!(
+            "Invalid `{parameter}` param: Parameter must contain at most 36 chars. Valid chars are a-z, A-Z, 0-9, \
+             period, hyphen, and underscore. Can't start with a special char"
+        ))
+    }
+
+    /// The refusal of a database, table or column whose id is taken. It was not recorded.
+    pub(crate) fn already_exists(what: &'static str, id: &str) -> Self {
+        let kind = match what {
+            "Database" => "database_already_exists",
+            "Table" => "table_already_exists",
+            _ => "column_already_exists",
+        };
+        Self::new(
+            409,
+            kind,
+            format!("{what} with the requested ID '{id}' already exists."),
+        )
+    }
+
+    /// The refusal of an index on a column that is being built, or that there is not. It was not recorded.
+    pub(crate) fn unusable_column(key: &str, made: bool) -> Self {
+        if made {
+            let message =
+                format!("The requested column '{key}' is not yet available. Please try again later.");
+            Self::new(400, "column_not_available", message)
+        } else {
+            Self::new(400, "column_unknown", format!("Unknown column: {key}"))
+        }
+    }
+
     pub(crate) fn query(message: impl Into<String>) -> Self {
         Self::new(400, "general_query_invalid", message)
     }

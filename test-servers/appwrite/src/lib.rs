@@ -39,6 +39,7 @@ mod commit;
 #[cfg(feature = "contract")]
 mod contract;
 mod counter;
+mod databases;
 mod effects;
 mod error;
 mod event;

@@ -261,6 +261,7 @@ impl Machine {
             }
             Some(_) => {}
         }
+        self.finish_building(arrival.at);
         let principal = self.identify(request, arrival.at)?;
         if principal == Principal::UnknownKey {
             return Err(ApiError::unauthorized());
@@ -308,6 +309,8 @@ impl Machine {
             ("POST", ["account", "jwts"]) => self.create_token(context),
             ("POST", ["users"]) => self.create_user(context),
             ("POST", ["users", user, "sessions"]) => self.create_session_by_key(context, user),
+            ("POST", ["tablesdb"]) => self.create_database(context),
+            ("DELETE", ["tablesdb", database]) => self.delete_database(context, database),
             (_, ["tablesdb", "transactions", rest @ ..]) => self.route_transactions(context, rest),
             (_, ["tablesdb", database, "tables", table, "rows", rest @ ..]) => {
                 self.route_rows(context, &Place::new(database, table), rest)

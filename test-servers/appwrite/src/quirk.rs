@@ -120,6 +120,8 @@ quirks! {
     HealthTimeFails["health.time.key"];
     /// An unknown route answers a page for people.
     UnknownRouteAnswersHtml["route.unknown"];
+    /// A column or an index is answered while it is still built, and can be used some milliseconds later.
+    BuiltAfterTheAnswer["t2c", "u.i"];
     /// A refused realtime connection ends without a close frame.
     RealtimeClosesWithoutFrame["connect.bad_project"];
 }

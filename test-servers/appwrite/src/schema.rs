@@ -168,7 +168,15 @@ pub(crate) struct Index {
     /// Building a unique index over rows that already violate it fails, and it is then not enforced.
     pub(crate) failed: bool,
     pub(crate) created_at: Timestamp,
-    pub(crate) updated_at: Timestamp,
+    pub(crate) ready_at: Timestamp,
+}
+
+/// A column with the times of its making. Rows can use it when it is ready.
+#[derive(Debug, Clone)]
+pub(crate) struct MadeColumn {
+    pub(crate) column: Column,
+    pub(crate) created_at: Timestamp,
+    pub(crate) ready_at: Timestamp,
 }
 
 /// What the quirks of the server mean for the rows of a table.
@@ -196,7 +204,10 @@ pub(crate) struct Table {
     pub(crate) number: usize,
     pub(crate) permissions: Vec<String>,
     pub(crate) row_security: bool,
+    /// The columns that rows can use.
     pub(crate) columns: Vec<Column>,
+    /// All columns, also those that are being built.
+    pub(crate) made: Vec<MadeColumn>,
     pub(crate) indexes: Vec<Index>,
     /// Rows by their id, folded to lower case where ids ignore case.
     rows: BTreeMap<String, Row>,
@@ -211,6 +222,7 @@ impl Table {
             permissions: Vec::new(),
             row_security: false,
             columns: Vec::new(),
+            made: Vec::new(),
             indexes: Vec::new(),
             rows: BTreeMap::new(),
             rules,
@@ -262,6 +274,21 @@ impl Table {
     /// Continues the numbers of a later state of this table, which a failed transaction used up.
     pub(crate) fn keep_sequence_of(&mut self, later: &Table) {
         self.next_sequence = later.next_sequence;
+    }
+
+    /// Adds a column, as seen at an instant.
+    pub(crate) fn add_column(&mut self, made: MadeColumn, now: Timestamp) {
+        self.made.push(made);
+        self.finish_building(now);
+    }
+
+    /// Takes the columns into use that are ready by now.
+    pub(crate) fn finish_building(&mut self, now: Timestamp) {
+        if self.made.len() == self.columns.len() {
+            return;
+        }
+        let ready = self.made.iter().filter(|made| made.ready_at <= now);
+        self.columns = ready.map(|made| made.column.clone()).collect();
     }
 
     pub(crate) fn column(&self, key: &str) -> Option<&Column> {

@@ -15,8 +15,6 @@ use crate::staging::RowWrite;
 use crate::transaction::StagedAction;
 use crate::write::{Planned, plan_upsert};
 
-const KEY_RULE: &str = "Invalid `rowId` param: Parameter must contain at most 36 chars. Valid chars are a-z, A-Z, 0-9, \
-                        period, hyphen, and underscore. Can't start with a special char";
 const UID_RULE: &str = "Invalid `rowId` param: UID must contain at most 36 chars. Valid chars are a-z, A-Z, 0-9, and \
                         underscore. Can't start with a leading underscore";
 
@@ -37,6 +35,17 @@ fn check_row_id(id: &str) -> Result<()> {
     } else {
         Err(ApiError::argument(UID_RULE))
     }
+}
+
+/// Refuses a write to a row that was written after the time that the caller names.
+fn check_unchanged(context: &Context<'_>, row: &Row) -> Result<()> {
+    if context
+        .unchanged_since()
+        .is_some_and(|since| row.updated_at > since)
+    {
+        return Err(ApiError::newer_row());
+    }
+    Ok(())
 }
 
 /// What a request asks to change about a row.
@@ -76,6 +85,11 @@ impl Machine {
         Err(ApiError::row_not_found(&row.id))
     }
 
+    fn stored_row(&self, place: &Place, id: &str) -> Result<Row> {
+        let row = self.table(place)?.row(id).cloned();
+        row.ok_or_else(|| ApiError::row_not_found(id))
+    }
+
     pub(crate) fn get_row(&mut self, context: &Context<'_>, place: &Place, id: &str) -> Result<Response> {
         self.table(place)?;
         check_row_id(id)?;
@@ -106,7 +120,7 @@ impl Machine {
         }
         let asked = body.get("rowId").and_then(Value::as_str);
         if asked.is_some_and(|id| id != "unique()" && !is_key(id)) {
-            return Err(ApiError::argument(KEY_RULE));
+            return Err(ApiError::key_rule("rowId"));
         }
         let permissions = parse_permissions(body.get("permissions"))?;
         let data = Incoming::data_of(body.get("data")).filter(|data| !data.is_empty());
@@ -190,11 +204,7 @@ impl Machine {
             };
             return self.stage_row(context, place, write, transaction);
         }
-        let row = self
-            .table(place)?
-            .row(id)
-            .cloned()
-            .ok_or_else(|| ApiError::row_not_found(id))?;
+        let row = self.stored_row(place, id)?;
         let allowed = self.check_allowed(context, place, &row, Action::Update);
         let free = self.has(Quirk::NoopPatchNeedsReadOnly) && self.may_see(context, place, &row)?;
         if let Err(refusal) = allowed {
@@ -203,12 +213,7 @@ impl Machine {
                 return Err(refusal);
             }
         }
-        if context
-            .unchanged_since()
-            .is_some_and(|since| row.updated_at > since)
-        {
-            return Err(ApiError::newer_row());
-        }
+        check_unchanged(context, &row)?;
         let patched = self.patch(place, id, &incoming, permissions, |machine| {
             machine.stamp(context.arrival)
         })?;
@@ -305,18 +310,9 @@ impl Machine {
             };
             return self.stage_row(context, place, write, transaction);
         }
-        let row = self
-            .table(place)?
-            .row(id)
-            .cloned()
-            .ok_or_else(|| ApiError::row_not_found(id))?;
+        let row = self.stored_row(place, id)?;
         self.check_allowed(context, place, &row, Action::Delete)?;
-        if context
-            .unchanged_since()
-            .is_some_and(|since| row.updated_at > since)
-        {
-            return Err(ApiError::newer_row());
-        }
+        check_unchanged(context, &row)?;
         self.table_mut(place)?.take(id);
         self.publish(place, &row, Change::Delete, EventOrigin::Single);
         Ok(Response::empty(204))

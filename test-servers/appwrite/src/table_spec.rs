@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::machine::{Machine, Place};
 use crate::row::Row;
-use crate::schema::{Column, Database, Index, Table};
+use crate::schema::{Column, ColumnKind, Database, Index, MadeColumn, Table};
 use crate::time::Timestamp;
 
 /// A table to be made.
@@ -32,6 +32,25 @@ impl TableSpec {
             columns: Vec::new(),
             unique: Vec::new(),
         }
+    }
+
+    /// The table `notes` of the recorded server, with one column of each kind.
+    #[must_use]
+    pub fn recorded_notes() -> Self {
+        Self::new("notes")
+            .permissions(&[
+                "create(\"users\")",
+                "read(\"any\")",
+                "update(\"users\")",
+                "delete(\"users\")",
+            ])
+            .column(Column::required("title", ColumnKind::Text { size: 128 }))
+            .column(Column::optional("body", ColumnKind::Text { size: 1000 }))
+            .column(Column::optional("count", ColumnKind::Integer).default(0))
+            .column(Column::optional("score", ColumnKind::Float))
+            .column(Column::optional("deleted", ColumnKind::Boolean).default(false))
+            .column(Column::optional("due", ColumnKind::Datetime))
+            .column(Column::optional("tags", ColumnKind::Text { size: 64 }).array())
     }
 
     /// With these permissions instead, such as `read("any")`.
@@ -90,7 +109,14 @@ impl Machine {
         let mut table = Table::new(database.tables.len() + 1, rules);
         table.permissions.clone_from(&spec.permissions);
         table.row_security = spec.row_security;
-        table.columns.clone_from(&spec.columns);
+        for column in &spec.columns {
+            let column = MadeColumn {
+                column: column.clone(),
+                created_at: now,
+                ready_at: now,
+            };
+            table.add_column(column, now);
+        }
         table.indexes = spec
             .unique
             .iter()
@@ -101,7 +127,7 @@ impl Machine {
                 columns: columns.clone(),
                 failed: false,
                 created_at: now,
-                updated_at: now,
+                ready_at: now,
             })
             .collect();
         database.tables.insert(spec.id.clone(), table);

@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 use crate::error::{ApiError, Result};
 use crate::exchange::Response;
 use crate::machine::{Context, Machine, Place};
-use crate::schema::{Column, ColumnKind, Index, Table, is_key};
+use crate::quirk::Quirk;
+use crate::schema::{Column, ColumnKind, Index, MadeColumn, Table, is_key};
 use crate::single::body_of;
 use crate::time::Timestamp;
 
-const KEY_RULE: &str = "Invalid `key` param: Parameter must contain at most 36 chars. Valid chars are a-z, A-Z, 0-9, \
-                        period, hyphen, and underscore. Can't start with a special char";
+/// How long the server builds a column or an index, as recorded in `u.i` and `u.idx`.
+const BUILD_MILLIS: i64 = 15;
 /// What Appwrite says about the width of a table that has no columns yet.
 const EMPTY_TABLE_BYTES: u32 = 1067;
 
@@ -30,11 +31,12 @@ impl Machine {
         let body = body_of(self, context)?;
         match (context.request.method.as_str(), rest) {
             ("POST", []) => self.create_table(database, &body),
+            ("GET", [table, "columns"]) => self.list_columns(context, &Place::new(database, table)),
             ("POST", [table, "columns", kind]) => {
                 self.create_column(&Place::new(database, table), kind, &body)
             }
             ("POST", [table, "indexes"]) => self.create_index(&Place::new(database, table), &body),
-            ("GET", [table, "indexes", key]) => self.get_index(&Place::new(database, table), key),
+            ("GET", [table, "indexes", key]) => self.get_index(context, &Place::new(database, table), key),
             _ => self.unknown_route(),
         }
     }
@@ -42,7 +44,7 @@ impl Machine {
     fn create_table(&mut self, database: &str, body: &Value) -> Result<Response> {
         let id = body.get("tableId").and_then(Value::as_str).unwrap_or_default();
         if !is_key(id) {
-            return Err(ApiError::argument(KEY_RULE.replace("`key`", "`tableId`")));
+            return Err(ApiError::key_rule("tableId"));
         }
         let stamp = self.clock.now();
         let rules = self.table_rules();
@@ -50,6 +52,9 @@ impl Machine {
             .databases
             .get_mut(database)
             .ok_or_else(|| ApiError::database_not_found(database))?;
+        if database.tables.contains_key(id) {
+            return Err(ApiError::already_exists("Table", id));
+        }
         let mut table = Table::new(database.tables.len() + 1, rules);
         table.permissions = texts_of(body.get("permissions"));
         table.row_security = body.get("rowSecurity").and_then(Value::as_bool).unwrap_or(false);
@@ -74,7 +79,7 @@ impl Machine {
     fn create_column(&mut self, place: &Place, kind: &str, body: &Value) -> Result<Response> {
         let key = body.get("key").and_then(Value::as_str).unwrap_or_default();
         if !is_key(key) {
-            return Err(ApiError::argument(KEY_RULE));
+            return Err(ApiError::key_rule("key"));
         }
         let size = body.get("size").and_then(Value::as_u64).unwrap_or(0);
         let kind = match kind {
@@ -95,10 +100,47 @@ impl Machine {
             default: body.get("default").cloned().unwrap_or_default(),
             array: flag("array"),
         };
-        let stamp = self.clock.now();
-        let shown = show_column(&column, stamp);
-        self.table_mut(place)?.columns.push(column);
+        let created_at = self.clock.now();
+        let column = MadeColumn {
+            column,
+            created_at,
+            ready_at: self.ready_at(created_at),
+        };
+        let shown = show_column(&column, created_at);
+        let table = self.table_mut(place)?;
+        if table.made.iter().any(|made| made.column.key == key) {
+            return Err(ApiError::already_exists("Column", key));
+        }
+        table.add_column(column, created_at);
         Ok(Response::json(202, shown))
+    }
+
+    fn list_columns(&self, context: &Context<'_>, place: &Place) -> Result<Response> {
+        let made = &self.table(place)?.made;
+        let now = context.arrival.at;
+        let columns: Vec<Value> = made.iter().map(|column| show_column(column, now)).collect();
+        Ok(Response::json(
+            200,
+            json!({"total": columns.len(), "columns": columns}),
+        ))
+    }
+
+    /// When a column or an index that is asked for now can be used.
+    fn ready_at(&self, created_at: Timestamp) -> Timestamp {
+        if self.has(Quirk::BuiltAfterTheAnswer) {
+            created_at.plus_millis(BUILD_MILLIS)
+        } else {
+            created_at
+        }
+    }
+
+    /// Takes the columns into use that are built by now.
+    pub(crate) fn finish_building(&mut self, now: Timestamp) {
+        for database in self.databases.values_mut() {
+            for table in database.tables.values_mut() {
+                table.finish_building(now);
+            }
+        }
     }
 
     fn create_index(&mut self, place: &Place, body: &Value) -> Result<Response> {
@@ -114,8 +156,15 @@ impl Machine {
             .to_owned();
         let columns = texts_of(body.get("columns"));
         let created_at = self.clock.now();
-        let updated_at = self.clock.now();
+        let ready_at = self.ready_at(created_at);
         let table = self.table_mut(place)?;
+        for column in columns.iter().filter(|column| !column.starts_with('$')) {
+            let made = table.made.iter().any(|made| made.column.key == *column);
+            let usable = table.column(column).is_some();
+            if !usable {
+                return Err(ApiError::unusable_column(column, made));
+            }
+        }
         let failed = kind == "unique" && table.has_duplicates(&columns);
         let index = Index {
             key,
@@ -123,13 +172,13 @@ impl Machine {
             columns,
             failed,
             created_at,
-            updated_at,
+            ready_at,
         };
         table.indexes.push(index.clone());
-        Ok(Response::json(202, self.show_index(place, &index, true)?))
+        Ok(Response::json(202, self.show_index(place, &index, created_at)?))
     }
 
-    fn get_index(&self, place: &Place, key: &str) -> Result<Response> {
+    fn get_index(&self, context: &Context<'_>, place: &Place, key: &str) -> Result<Response> {
         let index = self
             .table(place)?
             .indexes
@@ -142,22 +191,21 @@ impl Machine {
                     format!("Index with the requested ID '{key}' could not be found."),
                 )
             })?;
-        Ok(Response::json(200, self.show_index(place, index, false)?))
+        Ok(Response::json(
+            200,
+            self.show_index(place, index, context.arrival.at)?,
+        ))
     }
 
-    /// An index; while it is being built, as it is answered to the one who makes it.
-    fn show_index(&self, place: &Place, index: &Index, building: bool) -> Result<Value> {
+    /// An index as it is shown at an instant.
+    fn show_index(&self, place: &Place, index: &Index, now: Timestamp) -> Result<Value> {
         let database = self.database(&place.database)?;
         let table = database.table(&place.table)?;
-        let status = match (building, index.failed) {
-            (true, _) => "processing",
-            (false, true) => "failed",
-            (false, false) => "available",
-        };
-        let updated_at = if building {
-            index.created_at
+        let (status, updated_at) = progress(index.created_at, index.ready_at, now);
+        let status = if index.failed && status == AVAILABLE {
+            "failed"
         } else {
-            index.updated_at
+            status
         };
         Ok(json!({
             "$id": format!("{}_{}_{}", database.number, table.number, index.key),
@@ -174,17 +222,30 @@ impl Machine {
     }
 }
 
-/// A column as it is answered to the one who makes it: still being built.
-fn show_column(column: &Column, stamp: Timestamp) -> Value {
+const AVAILABLE: &str = "available";
+
+/// The status of what is built, and when it changed last, as seen at an instant.
+fn progress(created_at: Timestamp, ready_at: Timestamp, now: Timestamp) -> (&'static str, Timestamp) {
+    if now < ready_at {
+        ("processing", created_at)
+    } else {
+        (AVAILABLE, ready_at)
+    }
+}
+
+/// A column as it is shown at an instant.
+fn show_column(made: &MadeColumn, now: Timestamp) -> Value {
+    let column = &made.column;
+    let (status, updated_at) = progress(made.created_at, made.ready_at, now);
     let mut shown = json!({
         "key": column.key,
         "type": column.kind.name(),
-        "status": "processing",
+        "status": status,
         "error": "",
         "required": column.required,
         "array": column.array,
-        "$createdAt": stamp.to_wire(),
-        "$updatedAt": stamp.to_wire(),
+        "$createdAt": made.created_at.to_wire(),
+        "$updatedAt": updated_at.to_wire(),
         "default": column.default,
     });
     if let ColumnKind::Text { size } = column.kind {

@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use appwrite_stand_in::{Column, ColumnKind, Profile, StandIn, TableSpec};
+use appwrite_stand_in::{Profile, StandIn, TableSpec};
 use serde_json::json;
 
 struct Options {
@@ -43,20 +43,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
 
 async fn serve(options: Options) -> io::Result<()> {
     let server = StandIn::start_with(options.profile, options.profile.quirks(), options.port).await?;
-    server.create_table(
-        "db1",
-        &TableSpec::new("notes")
-            .permissions(&[
-                "create(\"users\")",
-                "read(\"any\")",
-                "update(\"users\")",
-                "delete(\"users\")",
-            ])
-            .column(Column::required("title", ColumnKind::Text { size: 128 }))
-            .column(Column::optional("body", ColumnKind::Text { size: 1000 }))
-            .column(Column::optional("count", ColumnKind::Integer).default(0))
-            .column(Column::optional("deleted", ColumnKind::Boolean).default(false)),
-    );
+    server.create_table("db1", &TableSpec::recorded_notes());
     server.create_user("alice");
     let description = json!({
         "endpoint": server.endpoint(),

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "contract")]
 mod contract;
+mod databases;
 mod listeners;
 mod network;
 mod normalise;

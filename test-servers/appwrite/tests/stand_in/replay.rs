@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use appwrite_stand_in::{
-    Arrival, Body, Clock, Column, ColumnKind, CountingIds, Machine, Profile, Quirks, Request, Response,
-    TableSpec, Timestamp,
+    Arrival, Body, Clock, CountingIds, Machine, Profile, Quirks, Request, Response, TableSpec, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -104,7 +103,7 @@ pub(crate) fn replay(quirks: Quirks, observe: Observer<'_>) -> Report {
         Box::new(clock.clone()),
         Box::new(CountingIds::default()),
     );
-    machine.add_table("db1", &notes());
+    machine.add_table("db1", &TableSpec::recorded_notes());
     let key = machine.add_key();
     let all = exchanges();
     let mut replay = Replay {
@@ -127,24 +126,6 @@ pub(crate) fn replay(quirks: Quirks, observe: Observer<'_>) -> Report {
     }
     replay.report.frames = replay.listeners.finish(&mut replay.report.differences);
     replay.report
-}
-
-/// The table `notes` of the recorded server.
-fn notes() -> TableSpec {
-    TableSpec::new("notes")
-        .permissions(&[
-            "create(\"users\")",
-            "read(\"any\")",
-            "update(\"users\")",
-            "delete(\"users\")",
-        ])
-        .column(Column::required("title", ColumnKind::Text { size: 128 }))
-        .column(Column::optional("body", ColumnKind::Text { size: 1000 }))
-        .column(Column::optional("count", ColumnKind::Integer).default(0))
-        .column(Column::optional("score", ColumnKind::Float))
-        .column(Column::optional("deleted", ColumnKind::Boolean).default(false))
-        .column(Column::optional("due", ColumnKind::Datetime))
-        .column(Column::optional("tags", ColumnKind::Text { size: 64 }).array())
 }
 
 /// The dates of an answer that the server made, in order.

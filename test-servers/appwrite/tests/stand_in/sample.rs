@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use appwrite_stand_in::{Body, Column, ColumnKind, Profile, StandIn, TableSpec};
+use appwrite_stand_in::{Body, Profile, StandIn, TableSpec};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -11,15 +11,7 @@ async fn a_row_of_1_8_1_has_a_number_as_its_sequence_and_the_recorded_fields() {
     let text = std::fs::read_to_string(path).unwrap();
     let sample: Value = serde_json::from_str(&text).unwrap();
     let server = StandIn::start(Profile::V1_8_1).await.unwrap();
-    let table = TableSpec::new("notes")
-        .column(Column::required("title", ColumnKind::Text { size: 128 }))
-        .column(Column::optional("body", ColumnKind::Text { size: 1000 }))
-        .column(Column::optional("count", ColumnKind::Integer).default(0))
-        .column(Column::optional("score", ColumnKind::Float))
-        .column(Column::optional("deleted", ColumnKind::Boolean).default(false))
-        .column(Column::optional("due", ColumnKind::Datetime))
-        .column(Column::optional("tags", ColumnKind::Text { size: 64 }).array());
-    server.create_table("db1", &table);
+    server.create_table("db1", &TableSpec::recorded_notes());
 
     let body = json!({"rowId": "r1", "data": {"title": "a"}});
     let answer = server.as_key("POST", "/v1/tablesdb/db1/tables/notes/rows", &body);

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use adapter_appwrite::{AppwriteConfig, AppwriteRemoteStore, Credential, Table};
 use appwrite_stand_in::{Column, ColumnKind, Profile, StandIn, TableSpec};
 use async_trait::async_trait;
-use serde_json::Value;
-use sync_core::{CollectionName, Effects, RemoteStore, SyncScope, Target, TokioTimer};
-use sync_http::{HttpRequest, ReqwestTransport, Secret, Transport};
+use http::{HeaderName, Method};
+use serde_json::{Value, json};
+use sync_core::{CollectionName, Effects, RemoteStore, SyncError, SyncScope, Target, TokioTimer};
+use sync_http::{BaseUrl, HttpRequest, ReqwestTransport, Secret, Transport, error_for_status};
 
 use super::{
     Backend, Connection,
@@ -51,6 +52,9 @@ impl Appwrite {
                 (Some(server), endpoint, project, key)
             }
         };
+        if private.is_none() {
+            remove_earlier_runs(&endpoint, &project, &key, &*good).await?;
+        }
         // Each run has a scope of its own, so that those of earlier runs do not meet it.
         let run = Effects::tokio().new_uuid().to_string();
         let target = Target::new(
@@ -88,6 +92,32 @@ fn own_key() -> Result<Secret, Failure> {
     })
 }
 
+/// Ids are unique in a table, so the records of an earlier run would be in the way.
+async fn remove_earlier_runs(
+    endpoint: &str,
+    project: &str,
+    key: &Secret,
+    transport: &dyn Transport,
+) -> Result<(), Failure> {
+    let rows = BaseUrl::parse(endpoint)?.join(["tablesdb", NAME, "tables", NAME, "rows"]);
+    let of_a_run = json!({"method": "isNotNull", "attribute": "run", "values": []}).to_string();
+    loop {
+        let request = HttpRequest::new(Method::DELETE, rows.clone())
+            .with_header(HeaderName::from_static("x-appwrite-project"), project)?
+            .with_secret_header(HeaderName::from_static("x-appwrite-key"), "", key)?
+            .with_json(&json!({ "queries": [of_a_run] }))?;
+        let response = transport.send(request).await.map_err(SyncError::from)?;
+        if !response.status.is_success() {
+            return Err(error_for_status(&response).into());
+        }
+        let removed: Value = response.json()?;
+        // A server may remove them in parts.
+        if removed["rows"].as_array().is_none_or(Vec::is_empty) {
+            return Ok(());
+        }
+    }
+}
+
 async fn connect(
     endpoint: &str,
     project: &str,
@@ -110,7 +140,7 @@ impl Backend for Appwrite {
         Some(match self.private {
             Some(_) => format!("a stand-in for Appwrite 1.9.6 listens on {}", self.endpoint),
             None => format!(
-                "the records go to the table {NAME} of {}, and stay there under the run {}",
+                "the records go to the table {NAME} of {}, and stay there under the run {} until the next",
                 self.endpoint, self.run
             ),
         })
