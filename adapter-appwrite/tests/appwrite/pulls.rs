@@ -102,14 +102,7 @@ async fn a_hard_delete_of_a_record_with_pending_writes_is_a_conflict_and_no_sile
 #[tokio::test]
 async fn rows_of_one_millisecond_are_neither_lost_nor_doubled_at_the_edges_of_pages() {
     let world = World::start().await;
-    let rows: Vec<_> = (0..100)
-        .map(|number| json!({"$id": format!("b{number:02}"), "title": "tea"}))
-        .collect();
-    let path = format!("/v1/tablesdb/{DATABASE}/tables/todos/rows");
-    assert_eq!(
-        world.server.as_key("POST", &path, &json!({"rows": rows})).status,
-        201
-    );
+    world.put_hundred();
     let stamps: std::collections::BTreeSet<String> = world
         .server
         .rows(DATABASE, "todos")
@@ -311,14 +304,7 @@ async fn after_long_absence_or_as_another_user_a_pull_asks_for_a_scan() {
 #[tokio::test]
 async fn a_quiet_table_is_not_read_again_and_again() {
     let world = World::start().await;
-    let rows: Vec<_> = (0..100)
-        .map(|number| json!({"$id": format!("b{number:02}"), "title": "tea"}))
-        .collect();
-    let path = format!("/v1/tablesdb/{DATABASE}/tables/todos/rows");
-    assert_eq!(
-        world.server.as_key("POST", &path, &json!({"rows": rows})).status,
-        201
-    );
+    world.put_hundred();
     world.put("last", json!({"title": "the newest"}));
     let device = world.device("alice").await;
     device.sync().await;

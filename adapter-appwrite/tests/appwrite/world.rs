@@ -167,6 +167,36 @@ impl World {
         assert!(answer.status < 300, "{answer:?}");
     }
 
+    /// Someone with a key makes a hundred rows, `b00` to `b99`, which the server stamps alike.
+    pub(crate) fn put_hundred(&self) {
+        let row = |number| json!({"$id": format!("b{number:02}"), "title": "tea"});
+        let rows: Vec<_> = (0..100).map(row).collect();
+        let path = format!("/v1/tablesdb/{DATABASE}/tables/todos/rows");
+        let answer = self.server.as_key("POST", &path, &json!({"rows": rows}));
+        assert_eq!(answer.status, 201);
+    }
+
+    /// The ids of the rows, in the order of their creation.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        let rows = self.server.rows(DATABASE, "todos");
+        let id = |row: &Value| row["$id"].as_str().unwrap().to_owned();
+        rows.iter().map(id).collect()
+    }
+
+    /// Whether the server asked for fewer requests.
+    pub(crate) fn has_been_limited(&self) -> bool {
+        let requests = self.server.requests();
+        requests.iter().any(|logged| logged.status == Some(429))
+    }
+
+    /// A device of alice that keeps its records in another table.
+    pub(crate) async fn device_on(&self, table: Table) -> Device {
+        let effects = TestEffects::tokio(3);
+        let config = self.bare(self.session("alice"), &effects);
+        let config = config.table("inbox", "todos", table).unwrap();
+        Device::open(effects, Arc::new(AppwriteRemoteStore::new(config).unwrap())).await
+    }
+
     /// Someone with a key deletes a row for good.
     pub(crate) fn erase(&self, id: &str) {
         let path = format!("/v1/tablesdb/{DATABASE}/tables/todos/rows/{id}");

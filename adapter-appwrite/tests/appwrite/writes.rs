@@ -71,21 +71,13 @@ async fn a_lost_answer_is_resolved_by_reading_the_row_and_nothing_is_written_twi
     for with_op_column in [true, false] {
         let world = World::start().await;
         world.server.create_table(DATABASE, &columns("plain"));
-        let device = world
-            .device_with("alice", |_| {
-                let effects = TestEffects::tokio(3);
-                let table = Table::new(DATABASE, "plain");
-                let table = if with_op_column {
-                    table
-                } else {
-                    table.without_op_column()
-                };
-                world
-                    .bare(world.session("alice"), &effects)
-                    .table("inbox", "todos", table)
-                    .unwrap()
-            })
-            .await;
+        let table = Table::new(DATABASE, "plain");
+        let table = if with_op_column {
+            table
+        } else {
+            table.without_op_column()
+        };
+        let device = world.device_on(table).await;
         for (method, title) in [("POST", "tea"), ("PATCH", "milk")] {
             world
                 .server
@@ -183,15 +175,7 @@ async fn a_violated_unique_index_parks_the_operation_and_leaves_the_other_row_al
     world
         .server
         .create_table(DATABASE, &columns("singular").unique(&["title"]));
-    let device = world
-        .device_with("alice", |_| {
-            let table = Table::new(DATABASE, "singular");
-            world
-                .bare(world.session("alice"), &TestEffects::tokio(3))
-                .table("inbox", "todos", table)
-                .unwrap()
-        })
-        .await;
+    let device = world.device_on(Table::new(DATABASE, "singular")).await;
     device.create(&todo("t1", "tea")).await;
     device.create(&todo("t2", "milk")).await;
     device.sync().await;
@@ -261,15 +245,8 @@ async fn a_missing_permission_parks_one_operation_and_the_others_go_on() {
     let rows = format!("/v1/tablesdb/{DATABASE}/tables/guarded/rows");
     let shared = json!({"rowId": "t1", "data": {"title": "read only"}, "permissions": ["read(\"users\")"]});
     assert_eq!(world.server.as_key("POST", &rows, &shared).status, 201);
-    let device = world
-        .device_with("alice", |_| {
-            let table = Table::new(DATABASE, "guarded").permissions(adapter_appwrite::RowPermissions::Owner);
-            world
-                .bare(world.session("alice"), &TestEffects::tokio(3))
-                .table("inbox", "todos", table)
-                .unwrap()
-        })
-        .await;
+    let table = Table::new(DATABASE, "guarded").permissions(adapter_appwrite::RowPermissions::Owner);
+    let device = world.device_on(table).await;
     device.sync().await;
     assert_eq!(device.title("t1").await.as_deref(), Some("read only"));
     device.update(&todo("t1", "mine")).await;
@@ -327,15 +304,7 @@ async fn the_default_that_the_server_puts_for_null_is_what_the_device_then_shows
         .column(Column::optional("deleted", ColumnKind::Boolean).default(false))
         .column(Column::optional("op_id", ColumnKind::Text { size: 36 }));
     world.server.create_table(DATABASE, &spec);
-    let device = world
-        .device_with("alice", |_| {
-            let table = Table::new(DATABASE, "defaulted");
-            world
-                .bare(world.session("alice"), &TestEffects::tokio(3))
-                .table("inbox", "todos", table)
-                .unwrap()
-        })
-        .await;
+    let device = world.device_on(Table::new(DATABASE, "defaulted")).await;
     device.create(&todo("t1", "tea")).await;
     device.sync().await;
     assert_eq!(device.get("t1").await.unwrap().count, Some(7));
