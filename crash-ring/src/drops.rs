@@ -115,7 +115,7 @@ fn calls() -> Vec<Call> {
     }
 }
 
-/// A device with synchronized, pending, refused and disputed records, and with news at the remote.
+/// A device with synchronized, pending, refused, disputed and malformed records, and with news at the remote.
 struct Ready {
     device: Device,
     world: World,
@@ -295,6 +295,7 @@ async fn prepare(subject: Subject) -> Result<Prepared> {
     let steps = [
         theirs("t1", "theirs 1"),
         theirs("t2", "theirs 2"),
+        Step::Malformed,
         write("a", "a one"),
         write("b", "b one"),
         write("c", "c one"),
@@ -307,6 +308,7 @@ async fn prepare(subject: Subject) -> Result<Prepared> {
         Step::Write(vec![change("d", "d one"), Change { id: "b", title: None }]),
         theirs("t1", "theirs 1, newer"),
         theirs("t3", "theirs 3"),
+        Step::Malformed,
         Step::Theirs(Change {
             id: "t2",
             title: None,
