@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
-use serde_json::json;
 use sync_core::{ErrorKind, JsonObject, Result, RetryClass, SyncError, Timestamp};
 use sync_http::{
     BaseUrl, Credentials, HttpRequest, HttpResponse, Method, ServerClock, StatusCode, Transport,
@@ -13,7 +12,7 @@ use sync_http::{
 use crate::{
     auth::auth_collection_of,
     error::{ADAPTER, BatchRefusal, Refusal, batch_refusal},
-    wire::{BatchAnswer, BatchRequest, Meta, Page},
+    wire::{Batch, BatchAnswer, BatchRequest, Meta, Page},
 };
 
 /// The most rows that the server gives in one page.
@@ -136,12 +135,20 @@ impl Caller<'_> {
         }
         let url = self.client.url(["api", "collections", table, "records"]);
         let request = HttpRequest::new(Method::GET, url).with_query(pairs);
+        let started = self.client.server_clock.start();
         let response = self.send(request).await?;
+        let took = self.client.server_clock.start().saturating_sub(started);
         if response.status != StatusCode::OK {
             let error = self.refused(&response).await;
             return Err(error.with_operation("list"));
         }
-        response.json().map_err(|error| error.with_adapter(ADAPTER))
+        let mut page: Page = response.json().map_err(|error| error.with_adapter(ADAPTER))?;
+        // The server dates its answer, which it made within this time.
+        page.asked_at = response.date().map(|date| {
+            let micros = i64::try_from(took.as_micros()).unwrap_or(i64::MAX);
+            date.plus_micros(micros.saturating_neg())
+        });
+        Ok(page)
     }
 
     /// As [`Caller::list`], with fewer rows if that many are more bytes than the transport takes. The page tells
@@ -191,10 +198,10 @@ impl Caller<'_> {
     /// The outer ones leave the outcome open, or are about the whole connection.
     pub(crate) async fn batch(
         &self,
-        requests: &[BatchRequest],
+        requests: &[&BatchRequest],
     ) -> Result<std::result::Result<Vec<BatchAnswer>, BatchRefusal>> {
         let url = self.client.url(["api", "batch"]);
-        let request = HttpRequest::new(Method::POST, url).with_json(&json!({ "requests": requests }))?;
+        let request = HttpRequest::new(Method::POST, url).with_json(&Batch { requests })?;
         let response = self.send(request).await?;
         if response.status != StatusCode::OK {
             return Ok(Err(batch_refusal(&response)));

@@ -1,7 +1,7 @@
 //! How far a pull has come, as the text of a sync point.
 
 use serde::{Deserialize, Serialize};
-use sync_core::{ErrorKind, Result, SyncError, SyncPoint};
+use sync_core::{ErrorKind, Result, SyncError, SyncPoint, Timestamp};
 
 use crate::error::ADAPTER;
 
@@ -18,6 +18,10 @@ pub(crate) enum Cursor {
 pub(crate) struct PlainCursor {
     /// The latest time that was seen, as the server wrote it; empty if none was.
     pub(crate) seen: String,
+    /// Whether everything up to then has been delivered, also what committed late: it was read again when that time
+    /// was long over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) settled: bool,
     /// How many rows the scope had at the end of the last pass, if it was counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) count: Option<u64>,
@@ -33,6 +37,9 @@ pub(crate) struct Scan {
     pub(crate) id: String,
     /// How many rows the pass has delivered.
     pub(crate) delivered: u64,
+    /// The server's time when the pass began, or somewhat before; `None` if it does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) begun: Option<Timestamp>,
 }
 
 /// By the number of the write, which is the order of commits.

@@ -213,7 +213,7 @@ async fn batch_requests(caller: &Caller<'_>, wanted: u32) -> Result<Option<u32>>
         url: "/".to_owned(),
         body: None,
     };
-    let requests = vec![nothing; wanted as usize];
+    let requests = vec![&nothing; wanted as usize];
     Ok(match caller.batch(&requests).await? {
         Err(BatchRefusal::Off) => None,
         Err(BatchRefusal::TooMany(limit)) => Some(u32::try_from(limit).unwrap_or(u32::MAX).min(wanted)),

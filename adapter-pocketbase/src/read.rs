@@ -66,7 +66,7 @@ impl Inner {
                 let filter = filter::all([of_scope.as_str(), filter.as_str()]);
                 let query = ListQuery {
                     filter: &filter,
-                    fields: &table.columns,
+                    fields: table.columns.wanted(),
                     per_page: u32::try_from(asked.len()).unwrap_or(u32::MAX),
                     ..ListQuery::default()
                 };
@@ -115,7 +115,7 @@ impl Inner {
             RowKind::Plain => {
                 let living = table.mapping.soft_delete.as_ref();
                 let living = living.map(|column| format!("{column} = false"));
-                (living.unwrap_or_default(), table.columns.clone())
+                (living.unwrap_or_default(), table.columns.names().to_owned())
             }
             RowKind::Feed => (String::new(), format!("id,{},{FIELD_REV}", table.id_column())),
         };

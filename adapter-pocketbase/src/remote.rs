@@ -5,8 +5,9 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -39,7 +40,9 @@ use crate::{
 /// | restored backup | found by the sweep | found by the next pull |
 ///
 /// In both, an expired token is an error of kind `Unauthenticated` and never an empty answer; what is pushed goes
-/// through the server's batches, because a single change there can put back what others wrote.
+/// through the server's batches, because a single change there can put back what others wrote. If they are switched
+/// off while this is in use, operations go one by one, as on a server where they never were on: [`Capabilities`] are
+/// then more than what holds, until batches are back or the app connects again. Every ten minutes they are tried.
 ///
 /// Clones share everything.
 #[derive(Clone)]
@@ -51,7 +54,7 @@ pub(crate) struct Inner {
     pub(crate) client: Client,
     pub(crate) tables: BTreeMap<String, Table>,
     pub(crate) effects: Effects,
-    pub(crate) overlap: std::time::Duration,
+    pub(crate) overlap: Duration,
     pub(crate) profile: ServerProfile,
     /// It is said once that an index seems to be missing.
     pub(crate) warned_of_slow_pull: AtomicBool,
@@ -66,7 +69,12 @@ struct BatchRequests {
     now: AtomicUsize,
     /// What the server says it takes.
     most: AtomicUsize,
+    /// Until when none are sent, as milliseconds of the monotonic clock: they were switched off at the server.
+    off_until: AtomicU64,
 }
+
+/// How long no batch is tried after the server said that they are switched off.
+const BATCHES_OFF: Duration = Duration::from_secs(600);
 
 impl PocketBaseRemoteStore {
     /// Connects, and finds out what the server is.
@@ -142,6 +150,7 @@ impl PocketBaseRemoteStore {
             batch_requests: BatchRequests {
                 now: AtomicUsize::new(requests),
                 most: AtomicUsize::new(requests),
+                off_until: AtomicU64::new(0),
             },
             overlap: config.overlap,
             warned_of_slow_pull: AtomicBool::new(false),
@@ -165,6 +174,10 @@ impl PocketBaseRemoteStore {
     pub fn server_clock(&self) -> &ServerClock {
         &self.inner.client.server_clock
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn new_client(config: &PocketBaseConfig, transport: Arc<dyn Transport>, effects: &Effects) -> Client {
@@ -216,6 +229,26 @@ impl Inner {
                 .now
                 .fetch_max((requests + 1).min(most), Ordering::Relaxed);
         }
+    }
+
+    /// Whether operations go one by one for now.
+    pub(crate) fn is_without_batches(&self) -> bool {
+        self.profile.batch_requests.is_none()
+            || self.monotonic_millis() < self.batch_requests.off_until.load(Ordering::Relaxed)
+    }
+
+    /// The server says that batches are switched off. They may be switched on again, so that is not forever.
+    pub(crate) fn batches_are_off(&self) {
+        tracing::warn!(
+            "batches were switched off on the server; operations go one by one, and a write batch no longer takes \
+             effect as a whole"
+        );
+        let until = self.monotonic_millis().saturating_add(millis(BATCHES_OFF));
+        self.batch_requests.off_until.store(until, Ordering::Relaxed);
+    }
+
+    fn monotonic_millis(&self) -> u64 {
+        millis(self.effects.clock.monotonic())
     }
 
     /// Runs one call of the contract, with a token that is renewed once if the server refuses it.

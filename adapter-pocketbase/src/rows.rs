@@ -1,5 +1,7 @@
 //! Records as rows, and rows as records.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::Value;
 use sync_core::{
     JsonObject, MalformedRow, Payload, RecordId, RemoteState, RemoteVersion, Result, Stamp, SyncError,
@@ -40,14 +42,66 @@ pub(crate) struct Row {
 }
 
 /// One collection of the app on one server.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) mapping: CollectionMapping,
     pub(crate) kind: RowKind,
     pub(crate) feed: FeedNames,
-    /// The columns that are read, as the server takes them.
-    pub(crate) columns: String,
+    pub(crate) columns: Columns,
 }
+
+/// The columns that are read.
+///
+/// The server takes twice as long to pick columns from rows as to send the rows whole. So it is asked to only if rows
+/// turn out to be mostly something else.
+#[derive(Debug)]
+pub(crate) struct Columns {
+    /// As the server takes them.
+    names: String,
+    picked: AtomicBool,
+}
+
+impl Columns {
+    fn new(names: &[&str]) -> Self {
+        Self {
+            names: names.join(","),
+            picked: AtomicBool::new(false),
+        }
+    }
+
+    /// All of them, as the server takes them.
+    pub(crate) fn names(&self) -> &str {
+        &self.names
+    }
+
+    /// What to ask for; empty for whole rows.
+    pub(crate) fn wanted(&self) -> &str {
+        if self.picked.load(Ordering::Relaxed) {
+            &self.names
+        } else {
+            ""
+        }
+    }
+
+    /// Takes a look at the first of some rows.
+    pub(crate) fn notice(&self, rows: &[JsonObject]) {
+        let Some(row) = rows.first().filter(|_| !self.picked.load(Ordering::Relaxed)) else {
+            return;
+        };
+        let is_read = |column: &str| self.names.split(',').any(|name| name == column);
+        let (mut read, mut other) = (0, 0);
+        for (column, value) in row {
+            let size = value.to_string().len();
+            *if is_read(column) { &mut read } else { &mut other } += size;
+        }
+        if other > read + ROW_BYTES {
+            self.picked.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// More than the columns take that every row has.
+const ROW_BYTES: usize = 200;
 
 impl Table {
     pub(crate) fn new(mapping: CollectionMapping, kind: RowKind) -> Self {
@@ -66,7 +120,7 @@ impl Table {
             RowKind::Feed => columns.extend([FIELD_REV, FIELD_STAMP]),
         }
         Self {
-            columns: columns.join(","),
+            columns: Columns::new(&columns),
             feed,
             kind,
             mapping,

@@ -5,16 +5,33 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sync_core::Timestamp;
 
 const FORMAT: &str = "%Y-%m-%d %H:%M:%S%.3fZ";
 
+/// What it looks like; `0` stands for a digit.
+const FORM: &[u8; 24] = b"0000-00-00 00:00:00.000Z";
+
 /// Reads `2026-01-02 03:04:05.678Z`.
+///
+/// By hand: every row has one, and reading it by a format string takes as long as the rest of the row.
 pub(crate) fn parse(text: &str) -> Option<Timestamp> {
-    let time = NaiveDateTime::parse_from_str(text, FORMAT).ok()?;
-    let time: Timestamp = DateTime::<Utc>::from_naive_utc_and_offset(time, Utc).into();
-    (format(time)? == text).then_some(time)
+    let bytes: &[u8; 24] = text.as_bytes().try_into().ok()?;
+    let fits = |(byte, form): (&u8, &u8)| match form {
+        b'0' => byte.is_ascii_digit(),
+        form => byte == form,
+    };
+    if !bytes.iter().zip(FORM).all(fits) {
+        return None;
+    }
+    let number = |digits: std::ops::Range<usize>| {
+        let digits = bytes[digits].iter();
+        digits.fold(0, |number, digit| number * 10 + u32::from(digit - b'0'))
+    };
+    let date = NaiveDate::from_ymd_opt(i32::try_from(number(0..4)).ok()?, number(5..7), number(8..10))?;
+    let time = date.and_hms_milli_opt(number(11..13), number(14..16), number(17..19), number(20..23))?;
+    Some(DateTime::<Utc>::from_naive_utc_and_offset(time, Utc).into())
 }
 
 /// Writes a time, cut to the millisecond; `None` outside the years 0 to 9999.
@@ -46,6 +63,10 @@ mod tests {
             "2026-01-02T03:04:05.678Z",
             "2026-01-02 03:04:05Z",
             "2026-01-02 03:04:05.678",
+            "2026-02-30 03:04:05.678Z",
+            "2026-01-02 24:04:05.678Z",
+            "2026-01-02 03:04:60.678Z",
+            "2026-01-02 03:04:05.6\u{e9}Z",
             "",
             "now",
         ] {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sync_core::JsonObject;
+use sync_core::{JsonObject, Timestamp};
 
 /// One page of a list.
 #[derive(Debug, Deserialize)]
@@ -14,6 +14,9 @@ pub(crate) struct Page {
     /// -1 if it was not asked for.
     #[serde(default)]
     pub(crate) total_items: i64,
+    /// The server's time when it read the rows, or somewhat before; `None` if it does not tell.
+    #[serde(skip)]
+    pub(crate) asked_at: Option<Timestamp>,
 }
 
 impl Page {
@@ -43,6 +46,12 @@ pub(crate) struct FieldError {
     pub(crate) message: String,
     #[serde(default)]
     pub(crate) params: Map<String, Value>,
+}
+
+/// Requests that take effect together.
+#[derive(Debug, Serialize)]
+pub(crate) struct Batch<'r> {
+    pub(crate) requests: &'r [&'r BatchRequest],
 }
 
 /// One request of a batch.

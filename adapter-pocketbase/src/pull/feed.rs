@@ -136,7 +136,7 @@ impl FeedPass<'_> {
         });
         let (table, tombstones) = (self.table.table_name(), self.table.feed.gone());
         let (live, gone) = futures::try_join!(
-            self.list_if(rest.live, table, FIELD_REV, &self.table.columns, &cursor),
+            self.list_if(rest.live, table, FIELD_REV, self.table.columns.wanted(), &cursor),
             self.list_if(rest.gone, &tombstones, "seq", "", &cursor),
         )?;
         let meta = self.meta().await?;
@@ -146,6 +146,9 @@ impl FeedPass<'_> {
         };
         self.ensure_same_history(&check, &meta).await?;
 
+        if let Some(live) = &live {
+            self.table.columns.notice(&live.page.items);
+        }
         let reach = [&live, &gone].into_iter().flatten().filter_map(end_of);
         // What lies behind the end of a list that goes on may come before what the other list has.
         let reach = reach.min().unwrap_or(i64::MAX);
@@ -284,7 +287,6 @@ impl Inner {
         for (filter, asked) in filter::of_ids("id", op_ids) {
             let query = ListQuery {
                 filter: &filter,
-                fields: "id,seq",
                 per_page: u32::try_from(asked.len()).unwrap_or(u32::MAX),
                 ..ListQuery::default()
             };

@@ -6,7 +6,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use sync_core::{Delta, PullRequest, Result};
+use sync_core::{Delta, PullRequest, Result, Timestamp};
 
 use crate::{
     client::{Caller, ListQuery},
@@ -54,10 +54,10 @@ impl Inner {
         if let Some(scan) = cursor.scan.clone() {
             return pass.scan(cursor, scan).await;
         }
-        let low = time_text::before(&cursor.seen, self.overlap);
+        let low = Low::of(&cursor, self.overlap);
         match pass.newest(&cursor, &low).await? {
             Some(delta) => Ok(delta),
-            None => pass.scan(cursor, Scan::from(low)).await,
+            None => pass.scan(cursor, Scan::from(low.time)).await,
         }
     }
 }
@@ -68,7 +68,44 @@ impl Scan {
             updated,
             id: String::new(),
             delivered: 0,
+            begun: None,
         }
+    }
+}
+
+/// From where rows are read (again).
+struct Low {
+    time: String,
+    /// Whether rows of this very time are.
+    inclusive: bool,
+}
+
+impl Low {
+    /// What may have committed late is read again until its time is long over; then only what is new.
+    fn of(cursor: &PlainCursor, overlap: Duration) -> Self {
+        if cursor.settled {
+            return Self {
+                time: cursor.seen.clone(),
+                inclusive: false,
+            };
+        }
+        Self {
+            time: time_text::before(&cursor.seen, overlap),
+            inclusive: true,
+        }
+    }
+
+    fn covers(&self, updated: &str) -> bool {
+        updated > self.time.as_str() || self.inclusive && updated == self.time
+    }
+}
+
+/// Whether everything up to `seen` is there for a pass that began at `begun`. The overlap is counted twice, for a
+/// proxy that dates answers by a clock of its own.
+fn is_settled(seen: &str, begun: Option<Timestamp>, overlap: Duration) -> bool {
+    match (time_text::parse(seen), begun) {
+        (Some(seen), Some(begun)) => seen.plus(overlap).plus(overlap) <= begun,
+        _ => false,
     }
 }
 
@@ -84,7 +121,7 @@ struct PlainPass<'p> {
 impl PlainPass<'_> {
     /// The usual case: few changes. One request tells the newest rows and how many there are. `None` if the page
     /// does not reach back far enough.
-    async fn newest(&self, cursor: &PlainCursor, low: &str) -> Result<Option<Delta>> {
+    async fn newest(&self, cursor: &PlainCursor, low: &Low) -> Result<Option<Delta>> {
         let updated = &self.table.mapping.updated;
         let sort = format!("-{updated},-id");
         let page = self
@@ -92,17 +129,18 @@ impl PlainPass<'_> {
             .await?;
         let may_go_on = page.may_go_on();
         let mut rows = self.read(&page);
-        let reaches_back = rows.last().is_none_or(|oldest| oldest.updated.as_str() < low);
+        let reaches_back = rows.last().is_none_or(|oldest| !low.covers(&oldest.updated));
         if may_go_on && !reaches_back {
             return Ok(None);
         }
         self.caller.ensure_signed_in().await?;
         let seen = newer(&cursor.seen, rows.first().map(|row| row.updated.as_str()));
-        rows.retain(|row| row.updated.as_str() >= low);
+        rows.retain(|row| low.covers(&row.updated));
         rows.reverse();
         let count = u64::try_from(page.total_items).ok();
         let delivered = rows.len() as u64;
         let next = PlainCursor {
+            settled: is_settled(&seen, page.asked_at, self.inner.overlap),
             seen,
             count,
             scan: None,
@@ -126,6 +164,11 @@ impl PlainPass<'_> {
             )
             .await?;
         let more = page.may_go_on();
+        let begun = if scan.id.is_empty() {
+            page.asked_at
+        } else {
+            scan.begun
+        };
         let rows = self.read(&page);
         let last = rows.last();
         let seen = newer(&cursor.seen, last.map(|row| row.updated.as_str()));
@@ -137,8 +180,10 @@ impl PlainPass<'_> {
                 updated: last.updated.clone(),
                 id: last.row_id.clone(),
                 delivered,
+                begun,
             };
             let next = PlainCursor {
+                settled: false,
                 seen,
                 count: cursor.count,
                 scan: Some(scan),
@@ -149,6 +194,7 @@ impl PlainPass<'_> {
         self.caller.ensure_signed_in().await?;
         let wants_sweep = is_unexplained(cursor.count, count, delivered);
         let next = PlainCursor {
+            settled: is_settled(&seen, begun, self.inner.overlap),
             seen,
             count,
             scan: None,
@@ -160,12 +206,13 @@ impl PlainPass<'_> {
         let query = ListQuery {
             filter,
             sort,
-            fields: &self.table.columns,
+            fields: self.table.columns.wanted(),
             per_page,
             count,
         };
         let started = self.inner.effects.clock.monotonic();
         let page = self.caller.list_fitting(self.table.table_name(), &query).await?;
+        self.table.columns.notice(&page.items);
         let took = self.inner.effects.clock.monotonic().saturating_sub(started);
         if took > SLOW && !self.inner.warned_of_slow_pull.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -226,6 +273,29 @@ fn is_unexplained(before: Option<u64>, now: Option<u64>, delivered: u64) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_read_again_long_after_its_time_is_not_read_a_third_time() {
+        let overlap = Duration::from_secs(10);
+        let seen = "2026-01-02 03:04:05.678Z";
+        let at = |seconds| time_text::parse(seen).map(|seen| seen.plus(Duration::from_secs(seconds)));
+        assert!(!is_settled(seen, at(19), overlap));
+        assert!(is_settled(seen, at(20), overlap));
+        assert!(!is_settled(seen, None, overlap), "a server that tells no time");
+        assert!(!is_settled("", at(20), overlap), "nothing was seen");
+
+        let cursor = |settled| PlainCursor {
+            seen: seen.to_owned(),
+            settled,
+            ..PlainCursor::default()
+        };
+        let unsettled = Low::of(&cursor(false), overlap);
+        assert!(
+            unsettled.covers("2026-01-02 03:03:55.678Z") && !unsettled.covers("2026-01-02 03:03:55.677Z")
+        );
+        let settled = Low::of(&cursor(true), overlap);
+        assert!(settled.covers("2026-01-02 03:04:05.679Z") && !settled.covers(seen));
+    }
 
     #[test]
     fn a_count_is_explained_by_as_many_new_rows_as_were_delivered() {

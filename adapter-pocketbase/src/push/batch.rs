@@ -8,6 +8,7 @@ use super::{
     Outcomes,
     job::Job,
     resolve::{Resolution, unanswered},
+    singles::Together,
 };
 use crate::{client::Caller, error::BatchRefusal, remote::Inner, wire::BatchRequest};
 
@@ -20,6 +21,8 @@ enum Sent<'t> {
     Applied,
     /// Nothing was applied. These are to be sent (again), in this order; one that is missing has its outcome.
     Again(Vec<Job<'t>>),
+    /// Nothing was applied, because batches are switched off now.
+    SwitchedOff(Vec<Job<'t>>),
     /// Nothing was applied, and no smaller batch will be.
     Refused(Vec<Job<'t>>, SyncError),
 }
@@ -42,6 +45,10 @@ impl Inner {
                     for job in jobs.into_iter().rev() {
                         queue.push_front(job);
                     }
+                }
+                Ok(Sent::SwitchedOff(jobs)) => {
+                    let left = jobs.into_iter().chain(queue).collect();
+                    return self.push_singly(caller, left, outcomes, Together::No).await;
                 }
                 Ok(Sent::Refused(jobs, error)) => {
                     if !outcomes.is_begun() && error.kind() != ErrorKind::TooLarge {
@@ -98,6 +105,9 @@ impl Inner {
             if !fits(&outcomes) {
                 return Ok(outcomes.finish(others));
             }
+            if self.is_without_batches() {
+                return self.push_singly(caller, jobs, outcomes, Together::InOrder).await;
+            }
             let requests: usize = jobs.iter().map(|job| job.requests.len()).sum();
             if requests > self.batch_limit() {
                 let why = format!(
@@ -111,7 +121,7 @@ impl Inner {
                 .await?
             {
                 Sent::Applied => {}
-                Sent::Again(again) => jobs = again,
+                Sent::Again(again) | Sent::SwitchedOff(again) => jobs = again,
                 Sent::Refused(_, error) => return Err(error),
             }
         }
@@ -128,10 +138,11 @@ impl Inner {
         mut jobs: Vec<Job<'t>>,
         outcomes: &mut Outcomes,
     ) -> Result<Sent<'t>> {
-        let requests: Vec<BatchRequest> = jobs.iter().flat_map(|job| job.requests.clone()).collect();
+        let requests: Vec<&BatchRequest> = jobs.iter().flat_map(|job| &job.requests).collect();
+        let sent = requests.len();
         let refusal = match caller.batch(&requests).await? {
             Ok(answers) => {
-                self.raise_batch_limit(requests.len());
+                self.raise_batch_limit(sent);
                 self.settle(caller, jobs, answers, outcomes).await;
                 return Ok(Sent::Applied);
             }
@@ -139,19 +150,19 @@ impl Inner {
         };
         match refusal {
             BatchRefusal::Off => {
-                let why = "batches were switched off on the server; connect again";
-                Ok(Sent::Refused(jobs, SyncError::new(ErrorKind::Configuration, why)))
+                self.batches_are_off();
+                Ok(Sent::SwitchedOff(jobs))
             }
             BatchRefusal::TooMany(limit) => {
                 self.told_batch_limit(limit);
-                if requests.len() > limit && jobs.len() == 1 {
+                if sent > limit && jobs.len() == 1 {
                     let why = format!("the server takes {limit} request in a batch, a delete needs two");
                     return Ok(Sent::Refused(jobs, SyncError::new(ErrorKind::Configuration, why)));
                 }
                 Ok(Sent::Again(jobs))
             }
             BatchRefusal::TooLarge | BatchRefusal::TimedOut if jobs.len() > 1 => {
-                self.lower_batch_limit(requests.len() / 2);
+                self.lower_batch_limit(sent / 2);
                 Ok(Sent::Again(jobs))
             }
             BatchRefusal::TooLarge => {

@@ -118,7 +118,7 @@ impl<'t> Job<'t> {
     fn requests_for(&self, current: Option<&RemoteState>, revive: bool) -> Result<Vec<BatchRequest>> {
         let rows = ["api", "collections", self.table.table_name(), "records"];
         let row = || rows.into_iter().chain([self.row_id.as_str()]);
-        let columns = Some(self.table.columns.as_str());
+        let columns = Some(self.table.columns.wanted()).filter(|columns| !columns.is_empty());
         let request = |method, url, body| BatchRequest { method, url, body };
         Ok(match self.op.kind {
             OpKind::Create => {

@@ -15,6 +15,7 @@ use sync_core::{PushBatch, PushOutcome, RecordId, RemoteState, Result, SyncError
 use crate::{client::Caller, remote::Inner};
 use job::{Job, refused};
 use resolve::by_table;
+use singles::Together;
 
 /// The outcomes so far, one place for each operation.
 struct Outcomes(Vec<Option<PushOutcome>>);
@@ -22,6 +23,13 @@ struct Outcomes(Vec<Option<PushOutcome>>);
 impl Outcomes {
     fn set(&mut self, job: &Job<'_>, outcome: PushOutcome) {
         self.0[job.place] = Some(outcome);
+    }
+
+    fn has_applied(&self, job: &Job<'_>) -> bool {
+        matches!(
+            self.0[job.place],
+            Some(PushOutcome::Applied { .. } | PushOutcome::Duplicate { .. })
+        )
     }
 
     /// Whether something may have taken effect already, so that an error may no longer stand for the whole push.
@@ -73,8 +81,8 @@ impl Inner {
         if batch.atomic {
             return self.push_atomic(caller, jobs, outcomes).await;
         }
-        if self.profile.batch_requests.is_none() {
-            return self.push_singly(caller, jobs, outcomes).await;
+        if self.is_without_batches() {
+            return self.push_singly(caller, jobs, outcomes, Together::No).await;
         }
         self.push_in_batches(caller, jobs, outcomes).await
     }

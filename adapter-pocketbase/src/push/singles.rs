@@ -13,15 +13,27 @@ use super::{
 };
 use crate::{client::Caller, remote::Inner, wire::BatchAnswer};
 
+/// Whether operations belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Together {
+    No,
+    /// They were to take effect as a whole. That cannot be had, but none goes before one that was refused.
+    InOrder,
+}
+
 impl Inner {
     pub(super) async fn push_singly(
         &self,
         caller: &Caller<'_>,
         jobs: Vec<Job<'_>>,
         mut outcomes: Outcomes,
+        together: Together,
     ) -> Result<Vec<PushOutcome>> {
         for job in jobs {
             match self.push_one(caller, job.clone(), &mut outcomes).await {
+                Ok(()) if together == Together::InOrder && !outcomes.has_applied(&job) => {
+                    return Ok(outcomes.finish("an operation before it in its batch did not apply"));
+                }
                 Ok(()) => {}
                 Err(error) if !outcomes.is_begun() => return Err(error),
                 Err(error) => {

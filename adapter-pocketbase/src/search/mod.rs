@@ -62,7 +62,7 @@ impl Inner {
                 Ok(sort) if first.is_some() => sort,
                 _ => "",
             },
-            fields: &table.columns,
+            fields: table.columns.wanted(),
             per_page: first.unwrap_or(LARGEST_PAGE),
             count: false,
         };

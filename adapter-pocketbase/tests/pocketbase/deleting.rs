@@ -55,12 +55,7 @@ async fn case_19_an_edit_of_a_record_deleted_meanwhile_is_a_conflict_and_not_los
     let Some((world, _)) = world_with_three(profile).await else {
         return;
     };
-    let device = Device::open(
-        world.remote(&world.ada).await,
-        world.target(&world.ada),
-        ClientWins,
-    )
-    .await;
+    let device = world.device_with(&world.ada, ClientWins).await;
     device.sync().await;
     device.update(&id(2), json!({"title": "mine"})).await;
     world.foreign_delete(&id(2)).await;
@@ -80,12 +75,7 @@ async fn case_20_a_delete_of_a_record_edited_meanwhile_follows_the_resolver(prof
     let Some((world, _)) = world_with_three(profile).await else {
         return;
     };
-    let device = Device::open(
-        world.remote(&world.ada).await,
-        world.target(&world.ada),
-        ServerWins,
-    )
-    .await;
+    let device = world.device_with(&world.ada, ServerWins).await;
     device.sync().await;
     device.delete(&id(2)).await;
     world

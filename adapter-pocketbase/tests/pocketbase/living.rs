@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use adapter_pocketbase::Profile;
 use serde_json::json;
-use sync_core::{BackgroundOptions, resolve::LastWriteWins};
+use sync_core::BackgroundOptions;
 
 use crate::{
-    pushing::proxy,
-    world::{Device, World, id, in_both_profiles},
+    pushing::{device_behind, proxy},
+    world::{World, id, in_both_profiles},
 };
 
 in_both_profiles!(
@@ -69,8 +69,7 @@ async fn case_30_what_is_written_while_the_connection_is_down_arrives_after_it(p
         return;
     };
     let proxy = proxy(&world).await;
-    let remote = world.remote_through(&proxy.url(), &world.ada).await;
-    let device = Device::open(remote, world.target(&world.ada), LastWriteWins).await;
+    let device = device_behind(&world, &proxy).await;
     let _background = device
         .engine
         .start_background(device.scope(), only_pokes())
@@ -95,21 +94,11 @@ async fn case_32_a_stream_that_ends_is_opened_again_in_silence(profile: Profile)
         return;
     };
     let proxy = proxy(&world).await;
-    let remote = world.remote_through(&proxy.url(), &world.ada).await;
-    let device = Device::open(remote, world.target(&world.ada), LastWriteWins).await;
+    let device = device_behind(&world, &proxy).await;
     let _background = device
         .engine
         .start_background(device.scope(), only_pokes())
         .unwrap();
-    for round in 1..=3 {
-        world.foreign_create(&id(round), "poked").await;
-        device
-            .wait_until("a record after a new connection", async |device| {
-                device.ids().await.len() as u64 == round
-            })
-            .await;
-        proxy.cut_connections();
-    }
     let streams = || {
         let is_stream = |path: &str| path.starts_with("/api/realtime");
         let requests = proxy.requests();
@@ -118,7 +107,21 @@ async fn case_32_a_stream_that_ends_is_opened_again_in_silence(profile: Profile)
             .filter(|request| request.method == "GET" && is_stream(&request.path))
             .count()
     };
+    for round in 1..=3 {
+        // A stream that is not open yet would outlive the cut, and none would follow it.
+        device
+            .wait_until("a new stream", async |_| streams() >= round)
+            .await;
+        let id = id(u64::try_from(round).unwrap());
+        world.foreign_create(&id, "poked").await;
+        device
+            .wait_until("a record after a new connection", async |device| {
+                device.ids().await.len() == round
+            })
+            .await;
+        proxy.cut_connections();
+    }
     device
-        .wait_until("a third stream", async |_| streams() >= 3)
+        .wait_until("a stream after the last cut", async |_| streams() > 3)
         .await;
 }

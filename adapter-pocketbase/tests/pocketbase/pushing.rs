@@ -20,6 +20,7 @@ in_both_profiles!(
     case_10_an_id_that_is_taken_is_a_conflict_and_no_success,
     case_11_one_refused_operation_keeps_no_other_from_applying,
     case_12_every_limit_of_batches_is_lived_with,
+    case_12_batches_that_are_switched_off_meanwhile_are_lived_with,
     case_13_rate_limits_slow_down_and_lose_nothing,
     case_16_what_a_rule_denies_is_reported_and_the_rest_goes_on,
     case_21_deleting_what_is_gone_is_done,
@@ -33,7 +34,7 @@ pub(crate) async fn proxy(world: &World) -> FaultProxy {
     FaultProxy::start(address, Arc::new(TokioTimer)).await.unwrap()
 }
 
-async fn device_behind(world: &World, proxy: &FaultProxy) -> Device {
+pub(crate) async fn device_behind(world: &World, proxy: &FaultProxy) -> Device {
     let remote = world.remote_through(&proxy.url(), &world.ada).await;
     Device::open(remote, world.target(&world.ada), LastWriteWins).await
 }
@@ -191,6 +192,49 @@ async fn case_12_every_limit_of_batches_is_lived_with(profile: Profile) {
         assert_eq!(rows[0][0], "2", "{limit}");
     }
     assert_eq!(world.count().await, 3 * 58 + 1_998);
+}
+
+async fn case_12_batches_that_are_switched_off_meanwhile_are_lived_with(profile: Profile) {
+    let Some(world) = World::start(profile).await else {
+        return;
+    };
+    let proxy = proxy(&world).await;
+    let device = device_behind(&world, &proxy).await;
+    for number in 0..20 {
+        device.create(&id(number), "made").await;
+    }
+    device.sync_until_sent().await;
+    let off = json!({"batch": {"enabled": false, "maxRequests": 50, "timeout": 3}});
+    world.admin().change_settings(&off).await.unwrap();
+    for number in 0..10 {
+        device.update(&id(number), json!({"title": "changed"})).await;
+    }
+    for number in 10..15 {
+        device.delete(&id(number)).await;
+    }
+    let together = [20, 21].map(|number| {
+        let id = id(number);
+        Write::create_raw(device.key(&id), payload(&id, "together", 1))
+    });
+    device.engine.write_batch(together.into()).await.unwrap();
+    device.sync().await;
+    assert_eq!(device.ops().await.len(), 0, "all in one synchronization");
+    assert_eq!(world.count().await, 17);
+    assert_eq!(world.record(&id(3)).await["title"], "changed");
+    assert_eq!(world.record(&id(21)).await["title"], "together");
+
+    let tried = || {
+        let requests = proxy.requests();
+        requests
+            .iter()
+            .filter(|request| request.path.starts_with("/api/batch"))
+            .count()
+    };
+    let before = tried();
+    device.create(&id(30), "later").await;
+    device.sync_until_sent().await;
+    assert_eq!(tried(), before, "it need not be told again");
+    assert_eq!(world.count().await, 18);
 }
 
 async fn case_13_rate_limits_slow_down_and_lose_nothing(profile: Profile) {

@@ -164,7 +164,12 @@ impl World {
 
     /// A device of the user, with an empty store.
     pub(crate) async fn device(&self, user: &User) -> Device {
-        Device::open(self.remote(user).await, self.target(user), LastWriteWins).await
+        self.device_with(user, LastWriteWins).await
+    }
+
+    /// A device of the user that settles conflicts in its own way.
+    pub(crate) async fn device_with(&self, user: &User, resolver: impl ConflictResolver) -> Device {
+        Device::open(self.remote(user).await, self.target(user), resolver).await
     }
 
     /// The record at the server, in the name of its superuser; null if it is not there.
