@@ -6,9 +6,12 @@ use std::{
     io::{BufRead, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -86,8 +89,15 @@ const RECORDS: u64 = 4;
 /// Tasks of a process that write at the same time.
 const WRITERS: usize = 3;
 
-/// How long a process is left alone at most.
-const LONGEST_LIFE: Duration = Duration::from_millis(180);
+/// How many lines the processes of a round tell at most before they are killed. What they get done does not depend on
+/// how fast the machine is.
+const MOST_LINES: usize = 16;
+
+/// How long they are left alone at most after that, so that the moment is not always the end of a line.
+const LONGEST_REST: Duration = Duration::from_millis(60);
+
+/// Far longer than processes need for their lines: then they are stuck.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Every so many rounds, everything is synchronized and compared.
 const ROUNDS_BETWEEN_SYNCS: usize = 10;
@@ -111,8 +121,8 @@ pub fn run(plan: &Plan<'_>, progress: &(dyn Fn() + Sync)) -> Result<Summary> {
         let victims = (0..plan.processes)
             .map(|number| Victim::start(plan, &store, &remote, &format!("p{number}"), random.random()))
             .collect::<Result<Vec<_>>>()?;
-        let life = LONGEST_LIFE.mul_f64(random.random());
-        thread::sleep(life);
+        wait_for_lines(&victims, random.random_range(0..=MOST_LINES))?;
+        thread::sleep(LONGEST_REST.mul_f64(random.random()));
         for victim in victims {
             victim.kill(&mut allowed, &mut summary)?;
         }
@@ -131,7 +141,21 @@ pub fn run(plan: &Plan<'_>, progress: &(dyn Fn() + Sync)) -> Result<Summary> {
 /// A process that writes.
 struct Victim {
     process: Child,
+    /// How many lines it has told.
+    told: Arc<AtomicUsize>,
     lines: thread::JoinHandle<Vec<String>>,
+}
+
+fn wait_for_lines(victims: &[Victim], lines: usize) -> Result<()> {
+    let began = Instant::now();
+    let told = |victim: &Victim| victim.told.load(Ordering::Relaxed);
+    while victims.iter().map(told).sum::<usize>() < lines {
+        if began.elapsed() > PATIENCE {
+            return Err(internal("the processes are stuck"));
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 impl Victim {
@@ -154,8 +178,16 @@ impl Victim {
             other => return Err(internal(format!("the process does not start: {other:?}"))),
         }
         // A line that was cut off by the kill was not told.
-        let lines = thread::spawn(move || lines.map_while(std::result::Result::ok).collect());
-        Ok(Self { process, lines })
+        let told = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&told);
+        let count = move |_: &String| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        };
+        let lines = thread::spawn(move || {
+            let lines = lines.map_while(std::result::Result::ok);
+            lines.inspect(count).collect()
+        });
+        Ok(Self { process, told, lines })
     }
 
     fn kill(mut self, allowed: &mut Allowed, summary: &mut Summary) -> Result<()> {
