@@ -254,7 +254,7 @@ fn run(acts: &[Act], with_deletes: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, max_shrink_iters: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn three_clients_under_faults_agree_and_lose_no_write(acts in prop::collection::vec(act(false), 10..60)) {
