@@ -67,14 +67,14 @@ impl Stage {
     /// Listens, on a connection whose join the server answers with `ok`.
     async fn listen(&self) -> (Server, BoxStream<'static, Poke>) {
         let server = self.willing();
-        let channel = Channel::of_feed(&SyncScope::new("team").unwrap().key());
+        let channel = Channel::of_feed(SyncScope::new("team").unwrap().key());
         let mut pokes = self.realtime.listen(channel).await.unwrap();
         assert_eq!(pokes.next().await, Some(Poke::Subscribed));
         (server, pokes)
     }
 
     async fn refused(&self) -> SyncError {
-        let channel = Channel::of_feed(&SyncScope::new("team").unwrap().key());
+        let channel = Channel::of_feed(SyncScope::new("team").unwrap().key());
         self.realtime.listen(channel).await.err().expect("a refusal")
     }
 
@@ -142,7 +142,7 @@ async fn the_address_carries_the_key_and_the_version_and_the_join_carries_the_to
             }
             PhoenixVersion::V2 => json!(["1", "1", TOPIC, "phx_reply", reply]).to_string(),
         });
-        let channel = Channel::of_feed(&SyncScope::new("team").unwrap().key());
+        let channel = Channel::of_feed(SyncScope::new("team").unwrap().key());
         let mut pokes = stage.realtime.listen(channel).await.unwrap();
         assert_eq!(pokes.next().await, Some(Poke::Subscribed));
         let url = stage.sockets.requests()[0].url.to_string();
@@ -316,7 +316,7 @@ async fn a_channel_that_the_user_may_not_hear_ends_the_stream() {
 async fn a_join_without_an_answer_is_given_up() {
     let stage = Stage::new();
     let _silent = stage.sockets.expect();
-    let channel = Channel::of_feed(&SyncScope::new("team").unwrap().key());
+    let channel = Channel::of_feed(SyncScope::new("team").unwrap().key());
     let mut listening = stage.realtime.listen(channel).boxed();
     assert!((&mut listening).now_or_never().is_none());
     stage.effects.clock.advance(Duration::from_secs(10));
