@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use adapter_supabase::{
-    ApiKey, SupabaseConfig, SupabaseRemoteStore,
+    ApiKey, ColumnKind, SupabaseConfig, SupabaseRemoteStore, SupabaseTable,
     migration::{FeedMigration, FeedTable, ScopeRule},
 };
 use async_trait::async_trait;
@@ -76,9 +76,19 @@ impl RemoteFixture for Fixture {
         }
         let token = Credentials::from_jwt(self.stack.access_token(user));
         let key = ApiKey::new(self.stack.publishable_key());
-        let config = SupabaseConfig::new(&self.stack.url(), key, Effects::tokio())
+        let mut config = SupabaseConfig::new(&self.stack.url(), key, Effects::tokio())
             .unwrap()
             .signed_in(Arc::new(FixedToken::new(token)));
+        for name in COLLECTIONS {
+            let table = SupabaseTable::new(name)
+                .with_scope_column("scope")
+                .with_column("id", ColumnKind::Text)
+                .with_column("title", ColumnKind::Text)
+                .with_column("done", ColumnKind::Boolean)
+                .with_column("count", ColumnKind::Integer)
+                .with_column("note", ColumnKind::Text);
+            config = config.with_collection(table).unwrap();
+        }
         Arc::new(SupabaseRemoteStore::connect(config).await.unwrap())
     }
 
