@@ -1,6 +1,8 @@
 //! Pulling: rows by `updated_at` and then id, from the watermark less the overlap to the newest.
 
-use sync_core::{Delta, JsonObject, MalformedRow, PullRequest, RemoteChange, Result, Timestamp};
+use sync_core::{
+    Delta, ErrorKind, JsonObject, MalformedRow, PullRequest, RemoteChange, Result, SyncError, Timestamp,
+};
 
 use super::{
     Tables,
@@ -75,6 +77,7 @@ impl Tables {
         let most = page_size.clamp(1, self.options.page);
         let rows = shrinking(most, |limit| read_page(client, place, &pass, limit)).await?;
         let now = server_now(client);
+        let asked_from = pass.after.clone();
         let (mut changes, mut malformed) = (Vec::new(), Vec::new());
         // A short page is not the last one: the project may give fewer rows than were asked for.
         let mut more = !rows.is_empty();
@@ -89,6 +92,10 @@ impl Tables {
                 Ok(change) => changes.extend(change),
                 Err(row) => malformed.push(row),
             }
+        }
+        if more && pass.after == asked_from {
+            let why = "no row of a whole page has an id to go on from";
+            return Err(SyncError::new(ErrorKind::Malformed, why).with_field(place.mapping.id.as_str()));
         }
         let (position, user, wants_sweep) = if more {
             (Position::Within(pass), user, false)

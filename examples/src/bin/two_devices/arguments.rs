@@ -29,8 +29,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "URL", requires = "remote_user")]
     pub(crate) remote_url: Option<String>,
 
-    /// Who prepares the server: for PocketBase, a superuser's e-mail address; for Appwrite, the project's id. The
-    /// password, or the API key, is taken from the environment variable REMOTE_PASSWORD
+    /// Who prepares the server: for PocketBase, a superuser's e-mail address; for Appwrite, the project's id; for
+    /// Supabase, service_role. The password, the API key, or the secret key, is taken from the environment variable
+    /// REMOTE_PASSWORD
     #[arg(long, value_name = "NAME", requires = "remote_url")]
     pub(crate) remote_user: Option<String>,
 
@@ -64,6 +65,8 @@ pub(crate) enum RemoteChoice {
     Pocketbase,
     /// Appwrite: a stand-in, or yours with --remote-url
     Appwrite,
+    /// Supabase with the sync feed: a local stack, or yours with --remote-url
+    Supabase,
 }
 
 /// The resolvers there are.

@@ -4,6 +4,7 @@ mod appwrite;
 mod bad_network;
 mod memory;
 mod pocketbase;
+mod supabase;
 
 use std::sync::Arc;
 
@@ -67,5 +68,6 @@ pub(crate) async fn open(arguments: &Arguments) -> Result<Box<dyn Backend>, Fail
         RemoteChoice::Appwrite => Box::new(appwrite::Appwrite::open(arguments).await?),
         RemoteChoice::Memory => Box::new(memory::Memory::new()?),
         RemoteChoice::Pocketbase => Box::new(pocketbase::PocketBase::open(arguments).await?),
+        RemoteChoice::Supabase => Box::new(supabase::Supabase::open(arguments).await?),
     })
 }
