@@ -107,6 +107,8 @@ pub struct OpQuery {
     pub states: Vec<OpStateKind>,
     /// Only with `next_attempt_at` not after this time.
     pub due_by: Option<Timestamp>,
+    /// Only with `next_attempt_at` after this time.
+    pub due_after: Option<Timestamp>,
     /// Only operations before which no other of the same record stands in the queue.
     pub heads_only: bool,
     /// Only with a greater `seq`.

@@ -110,6 +110,15 @@ impl Queue {
                 .collect();
             return named.into_values().take(limit).cloned().collect();
         }
+        let active = !query.states.is_empty() && query.states.iter().all(|state| state.is_active());
+        if let (Some(scope), Some(time), true) = (&query.scope, query.due_after, query.heads_only && active) {
+            // Few wait for long, and they are found without a look at the others.
+            let later = (Bound::Excluded((time, u64::MAX)), Bound::Unbounded);
+            let waiting = self.by_scope.get(scope).map(|queue| queue.due.range(later));
+            let seqs: BTreeSet<u64> = waiting.into_iter().flatten().map(|(_, seq)| *seq).collect();
+            let ops = seqs.iter().filter_map(|seq| self.ops.get(seq));
+            return ops.filter(wanted).take(limit).cloned().collect();
+        }
         let after = (
             query.after_seq.map_or(Bound::Unbounded, Bound::Excluded),
             Bound::Unbounded,
@@ -153,6 +162,7 @@ impl Queue {
                 .is_none_or(|target| op.key.target == *target)
             && (query.states.is_empty() || query.states.contains(&op.state.kind()))
             && query.due_by.is_none_or(|time| op.next_attempt_at <= time)
+            && query.due_after.is_none_or(|time| op.next_attempt_at > time)
             && query.after_seq.is_none_or(|seq| op.seq > seq)
             && (!query.heads_only || self.heads.contains(&op.seq))
     }

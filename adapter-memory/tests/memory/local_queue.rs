@@ -31,6 +31,7 @@ fn wanted(all: &[PendingOp], query: &OpQuery) -> Vec<PendingOp> {
             && query.op_ids.as_ref().is_none_or(|ids| ids.contains(&op.op_id))
             && (query.states.is_empty() || query.states.contains(&op.state.kind()))
             && query.due_by.is_none_or(|time| op.next_attempt_at <= time)
+            && query.due_after.is_none_or(|time| op.next_attempt_at > time)
             && (!query.heads_only || is_head(op))
             && query.after_seq.is_none_or(|seq| op.seq > seq)
     };
@@ -119,12 +120,13 @@ fn the_indexes_agree_with_a_scan_after_any_history() {
                 scope: (below(2) == 0).then(|| target.scope.clone()),
                 target: (below(3) == 0).then(|| target.clone()),
                 op_ids: (below(4) == 0).then(|| all.iter().rev().step_by(2).map(|op| op.op_id).collect()),
-                states: if below(2) == 0 {
-                    vec![OpStateKind::Queued, OpStateKind::Parked]
-                } else {
-                    vec![]
+                states: match below(3) {
+                    0 => vec![OpStateKind::Queued, OpStateKind::Parked],
+                    1 => vec![OpStateKind::Queued, OpStateKind::InDoubt],
+                    _ => vec![],
                 },
                 due_by: (below(2) == 0).then(|| at(below(5) as i64)),
+                due_after: (below(3) == 0).then(|| at(below(5) as i64)),
                 heads_only: below(2) == 0,
                 after_seq: (below(2) == 0).then(|| below(10)),
                 limit: (below(2) == 0).then(|| below(4)),

@@ -71,6 +71,9 @@ async fn statement<R: Run>(store: &Shared, run: &R, query: &OpQuery) -> Result<O
     if let Some(due_by) = query.due_by {
         conditions.and().push("o.next_attempt_at + 0 <= ").bind(due_by);
     }
+    if let Some(due_after) = query.due_after {
+        conditions.and().push("o.next_attempt_at > ").bind(due_after);
+    }
     if let Some(after) = query.after_seq {
         conditions
             .and()
@@ -80,7 +83,13 @@ async fn statement<R: Run>(store: &Shared, run: &R, query: &OpQuery) -> Result<O
     if query.heads_only {
         conditions.and().push(IS_HEAD);
     }
-    sql.push(" ORDER BY o.seq").limit(query.limit);
+    // What waits for long is found by its time.
+    let order = if query.due_after.is_some() {
+        "o.seq + 0"
+    } else {
+        "o.seq"
+    };
+    sql.push(" ORDER BY ").push(order).limit(query.limit);
     Ok(Some(sql))
 }
 

@@ -8,13 +8,13 @@ use std::{
 use super::{SyncEvent, run::Run};
 use crate::{
     change_set::{ChangeSet, Confirmation, ConfirmedPage},
-    conflict_record::ConflictRecord,
+    conflict_record::{ConflictRecord, Settlement},
     delta::{MalformedRow, RemoteChange, RemoteState},
     error::Result,
     id::{RecordId, RecordKey},
     machine::{MergeContext, fit_payload, news, upgrade_state},
     operation::{OpState, PendingOp},
-    record_state::RecordSummary,
+    record_state::{RecordState, RecordSummary},
     scope::Target,
     stamp::Stamp,
     store::{ConflictQuery, QuarantinedRow},
@@ -58,6 +58,8 @@ pub(crate) struct Applied {
     pub(crate) quarantined: Vec<QuarantinedRow>,
     pub(crate) conflicts: Vec<ConflictRecord>,
     pub(crate) parked: Vec<PendingOp>,
+    /// Records of which there were news.
+    pub(crate) understood: Vec<RecordId>,
     /// Operations whose answer was outstanding, and whose effect was seen.
     pub(crate) took_effect: Vec<PendingOp>,
 }
@@ -154,8 +156,9 @@ impl Run<'_> {
             match summaries.get(id) {
                 Some(summary) if summary.pending => pending.push(RecordKey::new(target.clone(), id.clone())),
                 Some(summary) if !is_news(summary, state, page.accept_older) => seen.push(id.clone()),
-                None if *state == RemoteState::Missing => {}
+                None if *state == RemoteState::Missing => applied.understood.push(id.clone()),
                 known_before => {
+                    applied.understood.push(id.clone());
                     applied.changed += 1;
                     applied.deleted +=
                         u64::from(!state.is_live() && known_before.is_some_and(|known| known.live));
@@ -185,8 +188,15 @@ impl Run<'_> {
         self.merge_pending(page, pending, mark, changes, &mut applied)
             .await?;
         self.quarantine(page, mark, changes, &mut applied);
-        if !ids.is_empty() {
-            changes.understood.push((target.clone(), ids));
+        // What was known before says nothing about a row that could not be understood after it, unless everything
+        // is told anew.
+        let understood = if page.accept_older {
+            ids
+        } else {
+            std::mem::take(&mut applied.understood)
+        };
+        if !understood.is_empty() {
+            changes.understood.push((target.clone(), understood));
         }
         Ok(applied)
     }
@@ -222,6 +232,7 @@ impl Run<'_> {
             transition.before = state;
             transition.add_to(changes);
             applied.changed += 1;
+            applied.understood.push(transition.after.key.id.clone());
             let answered = transition.before.ops.first().filter(|head| {
                 let left = transition.after.ops.iter().any(|op| op.op_id == head.op_id);
                 transition.conflict.is_none() && head.state == OpState::InDoubt && !left
@@ -239,13 +250,18 @@ impl Run<'_> {
             applied
                 .parked
                 .extend(transition.after.ops.iter().filter(newly_parked).cloned());
-            if transition
-                .after
-                .ops
-                .first()
-                .is_some_and(|op| op.state == OpState::Deferred)
-            {
-                self.follow_remote(&transition.after.key, remote, changes).await?;
+            let waits = |state: &RecordState| {
+                let head = state.ops.first();
+                head.is_some_and(|op| op.state == OpState::Deferred)
+            };
+            let key = &transition.after.key;
+            if waits(&transition.after) {
+                self.follow_remote(key, remote, changes).await?;
+            } else if waits(&transition.before) {
+                // The write that waited for the user turns out to have taken effect.
+                self.inner
+                    .settle_open(key, Settlement::KeptLocal, changes)
+                    .await?;
             }
         }
         Ok(())

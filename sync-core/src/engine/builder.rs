@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::{broadcast, watch};
 
-use super::{EngineOptions, Inner, Registered, SyncEngine, SyncStatus, flights::Flights};
+use super::{EngineOptions, Inner, Registered, SyncEngine, SyncStatus, flights::Flights, pauses::Pauses};
 use crate::{
     effects::Effects,
     error::{ErrorKind, Result, SyncError},
@@ -116,6 +116,7 @@ impl SyncEngineBuilder {
             effects,
             clock,
             flights: Flights::default(),
+            pauses: Pauses::default(),
             server_offset: AtomicI64::new(0),
             status: watch::Sender::new(Arc::new(SyncStatus {
                 online,

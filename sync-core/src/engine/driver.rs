@@ -9,7 +9,7 @@ use futures::{
 };
 use tokio::sync::{broadcast, watch};
 
-use super::{Activity, Inner, SyncEngine, SyncRequest, flights::Flights};
+use super::{Inner, SyncEngine, SyncRequest, flights::Flights};
 use crate::{
     capability::Realtime,
     error::{Result, RetryClass},
@@ -229,17 +229,8 @@ impl Driver {
 
     /// What is left of a pause that the remote asked for.
     fn requested_pause(&self) -> Option<Duration> {
-        let status = self.inner.status.borrow().scope(self.scope.key());
-        let (Activity::BackingOff { until }, Some(RetryClass::After(pause))) =
-            (status.activity, status.last_error.map(|error| error.retry()))
-        else {
-            return None;
-        };
-        // A wall clock that was set back must not make the pause longer than it was.
-        let left = until
-            .since(self.inner.now())
-            .min(pause.max(self.inner.options.retry_cap));
-        (!left.is_zero()).then_some(left)
+        let inner = &self.inner;
+        inner.pauses.left(&self.scope, inner.effects.clock.monotonic())
     }
 
     fn needs_sign_in(&self) -> bool {

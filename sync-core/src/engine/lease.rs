@@ -7,7 +7,6 @@ use uuid::Uuid;
 use super::Inner;
 use crate::{
     change_set::Fence,
-    engine::status::Activity,
     error::{ErrorKind, Result, SyncError},
     scope::SyncScope,
     store::LeaseAnswer,
@@ -26,7 +25,8 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Takes the lease of `scope`, waiting for another holder as long as that one could hold it unrenewed.
-    pub(crate) async fn acquire(inner: &Inner, scope: &SyncScope) -> Result<Self> {
+    /// `on_wait` is called as often as it has to wait.
+    pub(crate) async fn acquire(inner: &Inner, scope: &SyncScope, on_wait: impl Fn() + Send) -> Result<Self> {
         let name = format!("sync:{scope}");
         let patience = inner.options.lease_time + inner.options.call_deadline;
         let holder = inner.effects.new_uuid();
@@ -57,7 +57,7 @@ impl Lease {
                     format!("another engine or process synchronizes it, until {held_until} or longer");
                 return Err(SyncError::new(ErrorKind::LeaseLost, message).with_scope(scope));
             }
-            inner.set_activity(scope, Activity::WaitingForLease);
+            on_wait();
             // One that is renewed is in use.
             let renewed = seen_until
                 .replace(held_until)

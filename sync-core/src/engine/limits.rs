@@ -8,8 +8,9 @@ use super::{Activity, Inner, SyncEngine, SyncEvent, lease::Lease};
 use crate::{
     change_set::{ChangeSet, CommitOutcome},
     error::{ErrorKind, Result, SyncError},
-    id::RecordKey,
+    id::{RecordId, RecordKey},
     operation::PendingOp,
+    record_state::RecordSummary,
     scope::{SyncScope, Target},
     store::{EvictionQuery, Incomplete, OpQuery, TargetState},
 };
@@ -222,14 +223,19 @@ impl Inner {
         result.map_err(|error| error.with_operation("clear").with_scope(scope))
     }
 
-    /// The lease of a scope, with the status as it was before the wait for it.
+    /// The lease of a scope. What holds up its synchronizations does so after the wait as well.
     async fn lease_for_limits(&self, scope: &SyncScope) -> Result<Lease> {
-        let lease = Lease::acquire(self, scope).await;
+        let before = self.status.borrow().scope(scope.key()).activity;
+        let on_wait = || self.set_activity(scope, Activity::WaitingForLease);
+        let lease = Lease::acquire(self, scope, on_wait).await;
         self.update_status(|status| {
             if let Some(status) = status.scopes.get_mut(scope.key())
                 && matches!(status.activity, Activity::WaitingForLease)
             {
-                status.activity = Activity::Idle;
+                status.activity = match before {
+                    Activity::BackingOff { .. } | Activity::NeedsSignIn => before,
+                    _ => Activity::Idle,
+                };
             }
         });
         lease
@@ -366,7 +372,11 @@ impl Inner {
             ..ChangeSet::at(self.now())
         };
         let result = async {
-            if !tombstones {
+            if tombstones {
+                // While the lease was waited for, a record may have come back. Taking it away would need another
+                // pull from nothing.
+                self.retain_tombstones(target, &mut changes.removals).await?;
+            } else {
                 let state = self.store.load_target(target).await?;
                 // From nothing: what was evicted is older than the sync point and would not be sent again.
                 changes.targets.push(TargetState {
@@ -381,5 +391,15 @@ impl Inner {
         .await;
         lease.release(self).await;
         result
+    }
+
+    /// Leaves in `keys` what is nothing but a tombstone by now.
+    async fn retain_tombstones(&self, target: &Target, keys: &mut Vec<RecordKey>) -> Result<()> {
+        let ids: Vec<RecordId> = keys.iter().map(|key| key.id.clone()).collect();
+        let summaries = self.store.load_summaries(target, &ids).await?;
+        let gone = |summary: &&RecordSummary| !summary.live && !summary.pending;
+        let gone: BTreeSet<RecordId> = summaries.iter().filter(gone).map(|one| one.id.clone()).collect();
+        keys.retain(|key| gone.contains(&key.id));
+        Ok(())
     }
 }

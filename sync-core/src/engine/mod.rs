@@ -13,6 +13,7 @@ mod lease;
 mod limits;
 mod options;
 mod outbox;
+mod pauses;
 mod pull;
 mod push;
 mod reads;
@@ -65,6 +66,7 @@ pub(crate) use writes::CHANGED_MEANWHILE;
 pub use writes::{Write, Written};
 
 use flights::{Flights, Ticket};
+use pauses::Pauses;
 
 /// Keeps records of any number of types in one local store, in step with one remote.
 ///
@@ -148,6 +150,7 @@ pub(crate) struct Inner {
     pub(crate) effects: Effects,
     pub(crate) clock: HybridClock,
     pub(crate) flights: Flights,
+    pub(crate) pauses: Pauses,
     /// Server time minus local time, in microseconds.
     pub(crate) server_offset: AtomicI64,
     pub(crate) status: watch::Sender<Arc<SyncStatus>>,
@@ -349,6 +352,7 @@ impl Inner {
             now: self.now(),
             server_offset: self.server_offset.load(Ordering::Relaxed),
             remote_keeps_stamps: self.capabilities.stamps,
+            remote_remembers_ops: self.capabilities.idempotent_push,
         }
     }
 

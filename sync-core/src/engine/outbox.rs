@@ -263,13 +263,23 @@ impl Inner {
     /// Adds to a change set that the operations of a record are given up, and what is open about it is settled.
     pub(crate) async fn give_up(&self, state: &RecordState, changes: &mut ChangeSet) -> Result<()> {
         Transition::new(state.clone(), discard(state)).add_to(changes);
+        self.settle_open(&state.key, Settlement::Discarded, changes).await
+    }
+
+    /// Adds to a change set that the open conflicts of a record are settled like this.
+    pub(crate) async fn settle_open(
+        &self,
+        key: &RecordKey,
+        settlement: Settlement,
+        changes: &mut ChangeSet,
+    ) -> Result<()> {
         let query = ConflictQuery {
-            key: Some(state.key.clone()),
+            key: Some(key.clone()),
             open: Some(true),
             ..ConflictQuery::default()
         };
         for mut conflict in self.store.load_conflicts(&query).await? {
-            conflict.settlement = Some(Settlement::Discarded);
+            conflict.settlement = Some(settlement);
             conflict.settled_at = Some(self.now());
             changes.conflicts.push(conflict);
         }

@@ -1,10 +1,9 @@
 //! Reads under the four policies.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{SyncEngine, SyncRequest, run};
 use crate::{
-    delta::RemoteState,
     error::{ErrorKind, Result, SyncError},
     id::{RecordId, RecordKey},
     machine::upgrade_payload,
@@ -189,27 +188,8 @@ impl SyncEngine {
 
     /// Lets the remote evaluate a query and merges its hits like any pulled record.
     async fn search_remote(&self, target: &Target, spec: &QuerySpec) -> Result<()> {
-        let remote = Arc::clone(&self.inner.remote);
-        let within = self.inner.options.call_deadline;
-        let page = self
-            .inner
-            .effects
-            .within(within, remote.search(target, spec))
-            .await
-            .unwrap_or_else(|| {
-                Err(
-                    SyncError::new(ErrorKind::Timeout, format!("no answer within {within:?}"))
-                        .with_operation("search"),
-                )
-            })?;
-        self.inner.learn_server_time(page.server_time);
-        let hits: BTreeMap<_, _> = page
-            .hits
-            .into_iter()
-            .map(|(id, versioned)| (id, RemoteState::Live(versioned)))
-            .collect();
-        let (inner, target) = (Arc::clone(&self.inner), target.clone());
-        self.detached(async move { run::merge_hits(&inner, &target, hits).await })
+        let (inner, target, spec) = (Arc::clone(&self.inner), target.clone(), spec.clone());
+        self.detached(async move { run::search(&inner, &target, &spec).await })
             .await
     }
 }

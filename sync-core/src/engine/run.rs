@@ -7,6 +7,7 @@ use crate::{
     change_set::{ChangeSet, CommitOutcome},
     delta::RemoteState,
     error::{ErrorKind, Result, RetryClass, SyncError},
+    query::QuerySpec,
     scope::{CollectionName, SyncScope, Target},
     store::TargetState,
     time::Timestamp,
@@ -28,6 +29,15 @@ pub(crate) async fn run(inner: &Arc<Inner>, scope: &SyncScope, request: &SyncReq
     inner.emit(SyncEvent::Started(scope.clone()));
     let result = leased(inner, scope, request).await;
     let now = inner.now();
+    match &result {
+        Ok(_) => inner.pauses.end(scope),
+        Err(Failure { error, until, .. }) => {
+            if let (RetryClass::After(_), Some(until)) = (error.retry(), until) {
+                let end = inner.effects.clock.monotonic() + until.since(now);
+                inner.pauses.begin(scope, end);
+            }
+        }
+    }
     inner.update_status(|status| {
         let scope_status = status.scopes.entry(scope.key().clone()).or_default();
         match &result {
@@ -79,11 +89,14 @@ struct Failure {
 
 async fn leased(inner: &Arc<Inner>, scope: &SyncScope, request: &SyncRequest) -> Result<SyncReport, Failure> {
     let started = inner.effects.clock.monotonic();
-    let lease = Lease::acquire(inner, scope).await.map_err(|error| Failure {
-        error: error.with_scope(scope),
-        until: None,
-        report: SyncReport::default(),
-    })?;
+    let on_wait = || inner.set_activity(scope, Activity::WaitingForLease);
+    let lease = Lease::acquire(inner, scope, on_wait)
+        .await
+        .map_err(|error| Failure {
+            error: error.with_scope(scope),
+            until: None,
+            report: SyncReport::default(),
+        })?;
     let targets = inner.targets(scope);
     let mut run = Run {
         inner,
@@ -232,24 +245,37 @@ impl Run<'_> {
     }
 }
 
-/// Merges records that a search found, under the lease of their scope.
-pub(crate) async fn merge_hits(
-    inner: &Arc<Inner>,
-    target: &Target,
-    hits: BTreeMap<crate::RecordId, crate::RemoteState>,
-) -> Result<()> {
-    let lease = Lease::acquire(inner, &target.scope).await?;
-    let stored = inner.store.load_target(target).await?;
+/// Lets the remote evaluate a query, and merges its hits like any pulled record. All of it under the lease of the scope:
+/// what a push or a pull brought meanwhile would be newer than the hits.
+pub(crate) async fn search(inner: &Arc<Inner>, target: &Target, spec: &QuerySpec) -> Result<()> {
+    let lease = Lease::acquire(inner, &target.scope, || {}).await?;
     let mut run = Run {
         inner,
         scope: &target.scope,
         targets: vec![target.clone()],
-        states: [(target.collection.clone(), stored)].into(),
+        states: BTreeMap::new(),
         lease,
         report: SyncReport::default(),
     };
-    let result = run.apply_states(target, hits, false).await;
-    let Run { lease, .. } = run;
-    lease.release(inner).await;
+    let result = run.search(target, spec).await;
+    run.lease.release(inner).await;
     result
+}
+
+impl Run<'_> {
+    async fn search(&mut self, target: &Target, spec: &QuerySpec) -> Result<()> {
+        let stored = self.inner.store.load_target(target).await?;
+        self.states.insert(target.collection.clone(), stored);
+        let (remote, of, asked) = (Arc::clone(&self.inner.remote), target.clone(), spec.clone());
+        let page = self
+            .call("search", async move { remote.search(&of, &asked).await })
+            .await?;
+        self.inner.learn_server_time(page.server_time);
+        let hits = page
+            .hits
+            .into_iter()
+            .map(|(id, hit)| (id, RemoteState::Live(hit)))
+            .collect();
+        self.apply_states(target, hits, false).await
+    }
 }

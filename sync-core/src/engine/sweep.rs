@@ -32,7 +32,9 @@ impl Run<'_> {
         let now = self.inner.now();
         for target in self.targets.clone() {
             let swept_at = self.state(&target).swept_at;
-            let due = swept_at.is_none_or(|at| now.since(at) >= self.inner.options.sweep_interval);
+            // A time in the future means that the clock was set back since.
+            let due =
+                swept_at.is_none_or(|at| at > now || now.since(at) >= self.inner.options.sweep_interval);
             if asked_for || (capabilities.needs_sweep() && due) {
                 self.sweep_target(&target).await?;
             }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    Surroundings, Transition, merge::fold_followers, merge::is_effect_of, merge::is_proven_effect_of, rebase,
-    resolve_conflict,
+    Surroundings, Transition,
+    merge::{fold_followers, is_effect_of, is_proven_effect_of, shows_changes_of},
+    rebase, resolve_conflict,
 };
 use crate::{
     delta::{RemoteState, RemoteVersion, Tombstone},
@@ -80,10 +81,11 @@ pub(crate) fn acknowledge(
             done(state, RemoteState::Deleted(Tombstone::default()), mark).map(Acknowledged::Done)
         }
         PushOutcome::Missing if head.kind == OpKind::Update => {
-            conflict(state, &RemoteState::Deleted(Tombstone::default()), mark, around)
+            let gone = RemoteState::Deleted(Tombstone::default());
+            conflict(state, &gone, attempt, around)
         }
         PushOutcome::Missing => rejected(state, "missing", "a create was answered `missing`", None, around),
-        PushOutcome::Conflict { current } => conflict(state, current, mark, around),
+        PushOutcome::Conflict { current } => conflict(state, current, attempt, around),
         PushOutcome::Rejected { code, message, field } => {
             rejected(state, code, message, field.clone(), around)
         }
@@ -145,15 +147,20 @@ fn took_effect_earlier(
 fn conflict(
     state: &RecordState,
     current: &RemoteState,
-    mark: u64,
+    attempt: Attempt,
     around: &Surroundings<'_>,
 ) -> Result<Acknowledged> {
+    let Attempt { mark, doubted, .. } = attempt;
     let head = &state.ops[0];
     if is_proven_effect_of(head, current, around)
         || (head.attempts > 1 && is_effect_of(head, current, around))
     {
         // An earlier attempt whose answer was lost had made this state.
         return done(state, current.clone(), mark).map(Acknowledged::Done);
+    }
+    if doubted && !around.remote_remembers_ops && shows_changes_of(head, current, around)? {
+        // An earlier attempt took effect, and somebody else wrote on.
+        return took_effect_earlier(state, None, current, mark, around);
     }
     resolve_conflict(state, current, mark, around).map(Acknowledged::Conflict)
 }

@@ -89,6 +89,32 @@ pub(crate) fn is_effect_of(op: &PendingOp, remote: &RemoteState, around: &Surrou
     }
 }
 
+/// Whether a remote state may be what somebody made of the record after `op` changed some of its fields: all of them are
+/// there as `op` wants them.
+///
+/// Of an update whose answer was lost this is taken for its own effect. If it was not, somebody else wrote equal values:
+/// what the user wrote is there all the same, and the fields that the user did not change are those of the other.
+pub(crate) fn shows_changes_of(
+    op: &PendingOp,
+    remote: &RemoteState,
+    around: &Surroundings<'_>,
+) -> Result<bool> {
+    let (OpKind::Update, ChangedFields::Only(changed)) = (op.kind, &op.changed) else {
+        return Ok(false);
+    };
+    let (Some(ours), Some(theirs)) = (&op.payload, remote.payload()) else {
+        return Ok(false);
+    };
+    // Who wrote on top of ours had seen it, and has a later stamp.
+    let earlier = remote
+        .stamp()
+        .is_some_and(|stamp| around.remote_keeps_stamps && stamp < op.stamp);
+    if earlier || changed.is_empty() {
+        return Ok(false);
+    }
+    Ok(differing_fields(ours, theirs)?.is_disjoint(changed))
+}
+
 /// The record after its pending writes met a concurrent remote state.
 pub(crate) fn resolve_conflict(
     state: &RecordState,
@@ -139,8 +165,7 @@ pub(crate) fn resolve_conflict(
         }
         Err(error) => {
             let message = error.message().to_owned();
-            let mut op = fold(&state.ops, around);
-            op.base.get_or_insert_with(|| state.base.clone());
+            let mut op = fold_on(&state.ops, &state.base, around);
             op.state = OpState::Parked(ParkReason::ResolverFailed { message });
             op.last_failure = Some(OpFailure::from_error(&error, around.now));
             transition.after.ops = vec![op];
@@ -177,8 +202,7 @@ fn apply_resolution(
             return Ok(Some(Settlement::TookRemote));
         }
         Resolution::Defer => {
-            let mut op = fold(&after.ops, around);
-            op.base.get_or_insert(old_base);
+            let mut op = fold_on(&after.ops, &old_base, around);
             op.state = OpState::Deferred;
             after.ops = vec![op];
             return Ok(None);
@@ -237,6 +261,19 @@ fn fold(ops: &[PendingOp], around: &Surroundings<'_>) -> PendingOp {
         next_attempt_at: around.now,
         last_failure: None,
     }
+}
+
+/// As [`fold`], for an operation that keeps the base the first of them was made on; `base` if that is the record's.
+fn fold_on(ops: &[PendingOp], base: &RemoteState, around: &Surroundings<'_>) -> PendingOp {
+    let mut op = fold(ops, around);
+    let base = op.base.get_or_insert_with(|| base.clone());
+    match (op.kind, base.is_live()) {
+        // Behind a delete: all in all, what is there is replaced, or made anew.
+        (OpKind::Create, true) => (op.kind, op.changed) = (OpKind::Update, ChangedFields::All),
+        (OpKind::Update, false) => (op.kind, op.changed) = (OpKind::Create, ChangedFields::All),
+        _ => {}
+    }
+    op
 }
 
 /// Makes `op` bring the record from `remote` to `value`.

@@ -30,7 +30,7 @@ use crate::{
 
 pub(crate) use acknowledge::{Acknowledged, Attempt, acknowledge};
 use merge::resolve_conflict;
-pub(crate) use merge::{MergeContext, is_effect_of, news, settle_deferred};
+pub(crate) use merge::{MergeContext, is_effect_of, news, settle_deferred, shows_changes_of};
 pub(crate) use upgrade::{fit_payload, upgrade_payload, upgrade_state};
 pub(crate) use write::{Intent, WriteContext, discard, write};
 
@@ -169,4 +169,6 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) server_offset: i64,
     /// Whether the remote keeps our stamps.
     pub(crate) remote_keeps_stamps: bool,
+    /// Whether the remote knows the operations that took effect, and so never takes one for another.
+    pub(crate) remote_remembers_ops: bool,
 }

@@ -25,8 +25,11 @@ pub enum FieldPolicy {
     Max,
     /// The smaller of two numbers; otherwise as `LastWriteWins`.
     Min,
-    /// Both changes of a number: remote + (local - base). For integers that stay within 64 bits; otherwise as
-    /// `LastWriteWins`.
+    /// Both changes of a number: remote + (local - base), also if they are equal. For integers that stay within 64
+    /// bits; otherwise as `LastWriteWins`.
+    ///
+    /// Exact where the remote remembers operations ([`crate::Capabilities::idempotent_push`]). Elsewhere, a step whose
+    /// answer was lost cannot be told from an equal one of somebody else at the same time, and both count as one.
     Counter,
     /// Lists as sets: what either added and neither removed, in the remote's order, then the local additions.
     Union,
@@ -107,12 +110,14 @@ impl FieldMerge {
         let mut merged = JsonObject::new();
         for field in fields {
             let (b, l, r) = (base.get(field), local.get(field), remote.get(field));
-            let value = if l == r || l == b {
+            let policy = self.policies.get(field).copied().unwrap_or(self.otherwise);
+            // Two equal steps of a counter are two steps.
+            let agree = l == r && policy != FieldPolicy::Counter;
+            let value = if agree || l == b {
                 r.cloned()
             } else if r == b {
                 l.cloned()
             } else {
-                let policy = self.policies.get(field).copied().unwrap_or(self.otherwise);
                 decide(policy, b, l, r, conflict.local_is_later())
             };
             if let Some(value) = value {
@@ -262,6 +267,15 @@ mod tests {
             value,
             serde_json::json!({"n": 6, "tags": ["b", "d", "c"], "hi": 3, "lo": 2, "r": 2, "t": 1})
         );
+    }
+
+    #[test]
+    fn equal_steps_of_a_counter_are_both_counted() {
+        let resolver = FieldMerge::new().with("n", FieldPolicy::Counter);
+        let merged = |local, remote| merged(&resolver, r#"{"n":5,"t":0}"#, local, remote);
+        assert_eq!(merged(r#"{"n":6,"t":0}"#, r#"{"n":6,"t":1}"#)["n"], 7);
+        assert_eq!(merged(r#"{"n":5,"t":1}"#, r#"{"n":6,"t":0}"#)["n"], 6);
+        assert_eq!(merged(r#"{"n":6,"t":1}"#, r#"{"n":5,"t":0}"#)["n"], 6);
     }
 
     #[test]

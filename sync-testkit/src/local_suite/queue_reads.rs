@@ -15,6 +15,7 @@ pub(super) fn cases<'f>() -> Vec<Case<LocalContext<'f>>> {
         "P14" operations_are_found_by_scope_target_and_id,
         "" operations_are_found_by_state,
         "P13" due_by_is_inclusive,
+        "P11 P13" due_after_finds_what_waits_for_longer,
         "P9" heads_only_gives_the_first_operation_of_each_record,
         "P9" a_head_that_another_filter_leaves_out_still_hides_its_followers,
         "P17" after_seq_and_limit_page_through_the_queue,
@@ -158,6 +159,47 @@ async fn due_by_is_inclusive(context: &LocalContext<'_>) -> Verdict {
     Ok(())
 }
 
+async fn due_after_finds_what_waits_for_longer(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    for (number, due) in [(1, 30), (2, 10), (3, 20), (4, 40)] {
+        let record = key(&format!("r{number}"));
+        let op = PendingOp {
+            next_attempt_at: at(due),
+            ..update(&record, number)
+        };
+        // One that waits behind another is not due at any time.
+        let behind = PendingOp {
+            next_attempt_at: at(50),
+            ..update(&record, number + 10)
+        };
+        put_queue(store, &record, vec![op, behind]).await?;
+    }
+    let due = |second, limit| OpQuery {
+        scope: Some(todos().scope),
+        states: vec![OpStateKind::Queued, OpStateKind::InDoubt],
+        due_after: Some(at(second)),
+        heads_only: true,
+        limit,
+        ..OpQuery::default()
+    };
+    ensure_eq!(
+        found(store, due(20, None)).await?,
+        [op_id(1), op_id(4)],
+        "operations that wait for longer, in the order of the queue"
+    );
+    ensure_eq!(
+        found(store, due(20, Some(1))).await?,
+        [op_id(1)],
+        "the first of them"
+    );
+    ensure_eq!(
+        found(store, due(40, None)).await?,
+        [],
+        "operations that wait for longer than all"
+    );
+    Ok(())
+}
+
 async fn heads_only_gives_the_first_operation_of_each_record(context: &LocalContext<'_>) -> Verdict {
     let store = &*context.store;
     put_queue(
@@ -263,6 +305,7 @@ async fn filters_of_operations_hold_together(context: &LocalContext<'_>) -> Verd
         op_ids: Some([1, 3, 4].map(op_id).to_vec()),
         states: vec![OpStateKind::Queued],
         due_by: Some(at(100)),
+        due_after: Some(at(-1)),
         heads_only: true,
         after_seq: Some(1),
         limit: Some(10),

@@ -2,8 +2,8 @@
 
 use adapter_memory::MemoryLocalStore;
 use sync_core::{
-    ChangeSet, LocalStore, OpChange, OpState, ParkReason, Payload, RecordKey, RecordState, RemoteState,
-    Result, Settlement, SyncPoint, Target,
+    ChangeSet, ChangedFields, LocalStore, OpChange, OpKind, OpState, ParkReason, Payload, PendingOp,
+    RecordKey, RecordState, RemoteState, Result, Settlement, SyncPoint, Target,
 };
 
 use super::{
@@ -214,8 +214,14 @@ impl CommitSketch {
             .ops
             .iter()
             .any(|op| !left(op.op_id) && ledger.ever_took_effect.contains(&op.op_id));
+        let is_there = before
+            .ops
+            .iter()
+            .filter(|op| !left(op.op_id))
+            .all(|op| shows_changes(op, after.base.payload()));
         if same(&before.view, &after.view)
             || took_effect
+            || is_there
             || decided
             || ledger.upgraded
             || was_changed_on_the_way(after)
@@ -271,6 +277,17 @@ fn check_base(ledger: &Ledger, before: &RecordState, after: &RecordState) -> Res
         )),
         Some(_) => Ok(()),
     }
+}
+
+/// Whether all that an operation changed is in a record as the operation wanted it, whoever wrote it.
+fn shows_changes(op: &PendingOp, record: Option<&Payload>) -> bool {
+    let (ChangedFields::Only(changed), Some(wanted), Some(record)) = (&op.changed, &op.payload, record)
+    else {
+        return false;
+    };
+    let fields = |payload: &Payload| payload.to_object().unwrap_or_default();
+    let (wanted, there) = (fields(wanted), fields(record));
+    op.kind == OpKind::Update && changed.iter().all(|field| wanted.get(field) == there.get(field))
 }
 
 /// The server changes records on the way in: what the user wrote is there, and something more.
@@ -334,6 +351,7 @@ fn note_written(ledger: &mut Ledger, device: usize, before: &RecordState, after:
             }
             let entry = Committed {
                 device,
+                moment: ledger.next_moment(),
                 seq: op.seq,
                 stamp: op.stamp,
                 record: op.payload.clone(),

@@ -156,6 +156,9 @@ impl LocalStore for Disk {
     }
 
     async fn load_ops(&self, query: &OpQuery) -> Result<Vec<PendingOp>> {
+        if let (Some(scope), true) = (&query.scope, query.due_by.is_some()) {
+            self.shared.ledger().looks_at_queue(self.owner, scope);
+        }
         reading!(self, load_ops(query))
     }
 

@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
-use sync_core::{OpId, Payload, RecordKey, RemoteState, Stamp};
+use sync_core::{OpId, Payload, RecordKey, RecordState, RemoteState, Stamp, SyncScope};
 
 use super::{
     coverage::Coverage,
+    executor::Owner,
     log::{EventLog, fingerprint},
 };
 
@@ -19,6 +20,8 @@ const MOST_VIOLATIONS: usize = 5;
 #[derive(Clone, Debug)]
 pub(crate) struct Committed {
     pub(crate) device: usize,
+    /// Its place in the order of all that is noted.
+    pub(crate) moment: u64,
     /// The operation that carries it.
     pub(crate) seq: u64,
     pub(crate) stamp: Stamp,
@@ -38,6 +41,12 @@ pub(crate) struct Ledger {
     pub(crate) history: BTreeMap<RecordKey, Vec<Committed>>,
     /// Texts that users' commits wrote, by device.
     texts: HashSet<u64>,
+    /// How many writes were to write a text.
+    wanted: HashMap<u64, u32>,
+    /// How much was noted that has a place in an order.
+    moments: u64,
+    /// When each process last looked at its queue for what to send from a scope, by the fingerprint of its name.
+    looked_at_queue: HashMap<(Owner, u64), u64>,
     /// Records whose outcome does not follow from the users' writes alone.
     pub(crate) inexact: BTreeSet<RecordKey>,
     /// As `inexact`, of every record.
@@ -69,6 +78,9 @@ impl Ledger {
             told: HashMap::new(),
             history: BTreeMap::new(),
             texts: HashSet::new(),
+            wanted: HashMap::new(),
+            moments: 0,
+            looked_at_queue: HashMap::new(),
             inexact: BTreeSet::new(),
             all_inexact: false,
             took_effect: HashSet::new(),
@@ -109,6 +121,42 @@ impl Ledger {
 
     pub(crate) fn wrote(&mut self, device: usize, key: &RecordKey, text: &str) {
         self.texts.insert(fingerprint(&(device, key, text)));
+    }
+
+    /// The next place in the order of all that is noted: much happens at one time.
+    pub(crate) fn next_moment(&mut self) -> u64 {
+        self.moments += 1;
+        self.moments
+    }
+
+    /// A process looks at its queue for what to send from a scope.
+    pub(crate) fn looks_at_queue(&mut self, owner: Owner, scope: &SyncScope) {
+        let moment = self.next_moment();
+        let looked = (owner, fingerprint(scope.key().as_str()));
+        self.looked_at_queue.insert(looked, moment);
+    }
+
+    /// Whether the first of a record's operations was written after a process had last looked at its queue.
+    pub(crate) fn was_written_since_look(&self, owner: Owner, device: usize, state: &RecordState) -> bool {
+        let scope = fingerprint(state.key.scope().key().as_str());
+        let looked = self.looked_at_queue.get(&(owner, scope));
+        let head = state.ops.first().map(|op| op.seq);
+        let history = self.history.get(&state.key).into_iter().flatten();
+        let of_head = history.filter(|write| write.device == device && Some(write.seq) == head);
+        let written = of_head.map(|write| write.moment).min();
+        written
+            .zip(looked)
+            .is_some_and(|(written, looked)| written > *looked)
+    }
+
+    /// A user is about to write this text.
+    pub(crate) fn wants(&mut self, device: usize, key: &RecordKey, text: &str) {
+        *self.wanted.entry(fingerprint(&(device, key, text))).or_default() += 1;
+    }
+
+    /// Whether no other write on the device was to write this text: then it tells which write it is of.
+    pub(crate) fn is_wanted_once(&self, device: usize, key: &RecordKey, text: &str) -> bool {
+        self.wanted.get(&fingerprint(&(device, key, text))) == Some(&1)
     }
 
     /// Whether a user's commit on the device wrote this text.

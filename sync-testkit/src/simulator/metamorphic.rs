@@ -1,7 +1,9 @@
 //! Changes of a plan that must not change its end.
 //!
-//! What a plan ends with is known where every device only overwrites whole records and the last write wins: the
-//! last write of each record. More synchronizations, restarts, other page sizes and a bad network make no difference.
+//! What a plan ends with is known where the last write wins, and every device only overwrites whole records, or deletes
+//! those that it alone writes: the last write of each record. (A delete of what others write as well depends on whether
+//! the device has heard of it by then.) More synchronizations, restarts, other page sizes and a bad network make no
+//! difference.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -86,23 +88,27 @@ fn calm_plan(seed: u64, operations: usize) -> Plan {
     for _ in 0..operations {
         let device = dice.below(usize::try_from(devices).unwrap_or(2));
         let scope = dice.below(2);
-        let act = if dice.chance(0.6) {
-            Act::Put {
-                device,
-                place: Place {
-                    scope,
-                    list: false,
-                    id: dice.below(ITEMS),
-                },
-                fields: 7,
-                beside: false,
-            }
-        } else {
-            Act::Sync {
+        let item = |id| Place {
+            scope,
+            list: false,
+            id,
+        };
+        let own = item(ITEMS + device);
+        let put = |place| Act::Put {
+            device,
+            place,
+            fields: 7,
+            beside: false,
+        };
+        let act = match dice.below(20) {
+            0..8 => put(item(dice.below(ITEMS))),
+            8..11 => put(own),
+            11..14 => Act::Delete { device, place: own },
+            _ => Act::Sync {
                 device,
                 scope,
                 how: How::Both,
-            }
+            },
         };
         let turns = u32::try_from(dice.between(0, 60)).unwrap_or(0);
         steps.push(Step { act, turns });

@@ -29,6 +29,7 @@ mod shrink;
 mod traffic;
 mod watching;
 mod world;
+mod writing;
 
 use std::{
     fmt,

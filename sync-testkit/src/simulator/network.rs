@@ -103,7 +103,7 @@ impl Network {
         scope: &SyncScope,
         send: impl Fn(Option<(FaultKind, u64)>) -> BoxFuture<'static, Result<T>> + Send + Sync,
     ) -> Result<T> {
-        let _under_way = UnderWay::begin(&self.shared, self.device, self.owner, call, scope);
+        let _under_way = UnderWay::begin(&self.shared, self.device, self.owner, scope);
         Pause::new().await;
         let (fate, cut, slow) = self.fate(call);
         if let Some(kind) = cut {

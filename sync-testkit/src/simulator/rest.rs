@@ -207,9 +207,11 @@ impl World<'_> {
         let aside = self.executor.alone(loading).unwrap_or_else(|| Err(waits()))?;
         // A list of ids does not have a row without one, and a cursor by time can pass it by.
         let by_time = self.devices[device].connection.capabilities().needs_sweep();
-        for (_, raw) in broken.into_iter().filter(|(id, _)| id.is_some() || !by_time) {
-            // One that no pull brought is known by its id alone.
-            let known = |row: &sync_core::QuarantinedRow| row.row.raw == raw || row.row.raw.is_empty();
+        for (id, raw) in broken.into_iter().filter(|(id, _)| id.is_some() || !by_time) {
+            // One that no pull brought is known by its id alone, with the raw form of an earlier one or with none.
+            let by_id =
+                |row: &sync_core::QuarantinedRow| row.row.id == id && (by_time || row.row.raw.is_empty());
+            let known = |row: &sync_core::QuarantinedRow| row.row.raw == raw || by_id(row);
             if !aside.iter().any(known) {
                 self.shared.violation(|| {
                     format!("device {device}: {raw:?} of {target} is not in quarantine: {aside:?}")

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use sync_core::{
-    Delta, LocalStore, OpKind, PushBatch, PushOp, PushOutcome, RecordKey, RemoteState, Result, SyncScope,
-    Target,
+    Delta, LocalStore, OpKind, PushBatch, PushOp, PushOutcome, RecordKey, RecordState, RemoteState, Result,
+    SyncScope, Target,
 };
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     executor::Owner,
     fault_kind::FaultKind,
     log::fingerprint,
-    network::{Call, Network},
+    network::Network,
     shared::{Crossing, Shared},
 };
 
@@ -24,18 +24,9 @@ pub(crate) struct UnderWay {
 }
 
 impl UnderWay {
-    pub(crate) fn begin(
-        shared: &Arc<Shared>,
-        device: usize,
-        owner: Owner,
-        call: Call,
-        scope: &SyncScope,
-    ) -> Option<Self> {
+    pub(crate) fn begin(shared: &Arc<Shared>, device: usize, owner: Owner, scope: &SyncScope) -> Self {
         let name = fingerprint(scope.key().as_str());
         check_pause(shared, device, owner, name);
-        if call == Call::Search {
-            return None;
-        }
         let crossing = Crossing {
             device,
             scope: name,
@@ -55,10 +46,10 @@ impl UnderWay {
                 format!("device {device}: processes {owner} and {other} synchronize {scope} at the same time")
             });
         }
-        Some(Self {
+        Self {
             shared: Arc::clone(shared),
             crossing,
-        })
+        }
     }
 }
 
@@ -145,12 +136,16 @@ pub(crate) async fn check_push(network: &Network, batch: &PushBatch) -> Result<(
         }
         let Some(parent) = parent_of(op) else { continue };
         let parent = store.load_records(std::slice::from_ref(&parent)).await?;
-        let unborn = |state: &sync_core::RecordState| {
+        let unborn = |state: &RecordState| {
             let head = state.ops.first();
             !state.base.is_live() && head.is_some_and(|head| head.kind == OpKind::Create)
         };
         for parent in parent.iter().filter(|parent| unborn(parent)) {
-            if !keys[..place].contains(&parent.key) {
+            // One that the user made while the batch was put together comes too late to go before its child.
+            let too_late = shared
+                .ledger()
+                .was_written_since_look(network.owner, device, parent);
+            if !keys[..place].contains(&parent.key) && !too_late {
                 shared
                     .violation(|| format!("device {device}: {op:?} is pushed before its parent {parent:?}"));
             }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use sync_core::{Clock, EngineOptions, ErrorKind, LeaseAnswer, LocalStore, OpState, resolve::LastWriteWins};
+use sync_core::{
+    CacheLimits, Clock, EngineOptions, ErrorKind, LeaseAnswer, LocalStore, OpState, ReadOptions,
+    query::QuerySpec, resolve::LastWriteWins,
+};
 use uuid::Uuid;
 
 use super::{
@@ -124,4 +127,75 @@ async fn a_synchronization_that_takes_longer_than_a_lease_keeps_it() {
     }
     assert_eq!(a.sync().await.pulled, 5);
     assert_eq!(a.hooks.left(), 0);
+}
+
+// Simulator, seed 6104: the memory of a delete was to be given up, and waited for the lease; meanwhile another process
+// pulled the record, which had come back. It was taken away, and no pull brought it again.
+#[test]
+fn a_record_that_comes_back_while_the_memory_of_its_delete_is_to_go_stays() {
+    let (steps, others) = (Steps::default(), Steps::default());
+    let lab = Lab::stepping(&steps);
+    let a = steps.run(lab.device());
+    let b = others.run(lab.open_on(&others, a.store.reopen()));
+    for id in ["1", "2"] {
+        lab.remote.put(&key(id), payload(id, "tea"));
+    }
+    others.run(b.sync());
+    for id in ["1", "2"] {
+        lab.remote.delete(&key(id));
+    }
+    others.run(b.sync());
+    lab.remote.put(&key("1"), payload("1", "green tea"));
+    lab.pass(Duration::from_secs(1));
+    let (wake, woken) = futures::channel::oneshot::channel::<()>();
+    b.hooks.once(Moment::BeforePull, || async move {
+        let _ = woken.await;
+    });
+    let inbox = scope();
+    let mut sync = Box::pin(b.todos.synchronize(&inbox));
+    assert!(others.run_for(500, &mut sync).is_none(), "it has the lease");
+    let limits = CacheLimits::default().with_tombstone_age(Duration::ZERO);
+    let mut evicting = Box::pin(a.engine().set_cache_limits(&limits));
+    assert!(
+        steps.run_for(500, &mut evicting).is_none(),
+        "it waits for the lease"
+    );
+    wake.send(()).unwrap();
+    others.run(&mut sync).unwrap();
+    lab.run_as_time_passes(&steps, evicting).unwrap();
+    others.run(b.sync());
+    assert_eq!(others.run(b.titles()), titles([("1", "green tea")]));
+}
+
+// Versions without an order do not tell that the hits of a search are older than what a push has brought meanwhile.
+#[test]
+fn hits_of_a_search_do_not_take_the_place_of_what_was_pushed_meanwhile() {
+    let (steps, others) = (Steps::default(), Steps::default());
+    let lab = Lab::stepping_over(&steps, |builder| {
+        builder.timestamp_profile(Duration::from_secs(5))
+    });
+    let a = steps.run(lab.device());
+    let b = others.run(lab.open_on(&others, a.store.reopen()));
+    others.run(b.create("1", "tea"));
+    others.run(b.sync());
+    let (wake, woken) = futures::channel::oneshot::channel::<()>();
+    a.hooks.once(Moment::AfterSearch, || async move {
+        let _ = woken.await;
+    });
+    let (inbox, everything) = (scope(), QuerySpec::new());
+    let options = ReadOptions::default().with_remote_eval();
+    let mut search = Box::pin(a.todos.read_with(&inbox, &everything, options));
+    assert!(
+        steps.run_for(500, &mut search).is_none(),
+        "the hits are on their way"
+    );
+    others.run(b.rename("1", "green tea"));
+    let mut sync = Box::pin(b.todos.push_only(&inbox));
+    let pushed_meanwhile = others.run_for(500, &mut sync).is_some();
+    wake.send(()).unwrap();
+    lab.run_as_time_passes(&steps, search).unwrap();
+    if !pushed_meanwhile {
+        lab.run_as_time_passes(&others, &mut sync).unwrap();
+    }
+    assert_eq!(others.run(b.titles()), titles([("1", "green tea")]));
 }

@@ -8,7 +8,8 @@ use adapter_memory::{
 };
 use sync_core::{
     Activity, BackgroundOptions, BackgroundSync, Clock, CollectionName, CollectionSchema, ConflictQuery,
-    EngineOptions, ErrorKind, OpQuery, OpStateKind, Payload, RetryClass, SyncEngine, SyncError, Write,
+    EngineOptions, ErrorKind, LocalStore, OpQuery, OpStateKind, Payload, RetryClass, SyncEngine, SyncError,
+    Write,
     resolve::{LastWriteWins, Manual, Resolution},
 };
 
@@ -275,6 +276,35 @@ async fn a_retry_after_is_honoured_even_if_the_user_goes_on_writing() {
     assert_eq!(device.link.calls(), before, "not before the pause has passed");
     pass(seconds(30)).await;
     assert_eq!((remote_titles(&remote).len(), device.pending().await), (100, 0));
+}
+
+// Simulator, seeds 3885 and 6734: clearing and evicting waited for another process, and the status forgot the pause.
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_is_honoured_whatever_else_waits_for_the_scope() {
+    let remote = timed_remote();
+    let device = TimedDevice::new(&remote).await;
+    let _running = start(&device, quiet());
+    pass(seconds(1)).await;
+    let limited =
+        SyncError::new(ErrorKind::RateLimited, "slow down").with_retry(RetryClass::After(seconds(120)));
+    remote.faults().script(Call::Push, Fault::FailBefore(limited));
+    device.create("0", "tea").await;
+    pass(seconds(1)).await;
+    let before = device.link.calls();
+    let (name, other) = (format!("sync:{}", scope()), uuid::Uuid::from_u128(7));
+    let now = device.time.clock.now();
+    device
+        .store
+        .acquire_lease(&name, other, now, seconds(10))
+        .await
+        .unwrap();
+    let refused = device.engine().clear(&scope(), false).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::PendingOps);
+    device.create("1", "milk").await;
+    pass(seconds(60)).await;
+    assert_eq!(device.link.calls(), before, "not before the pause has passed");
+    pass(seconds(60)).await;
+    assert_eq!((remote_titles(&remote).len(), device.pending().await), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]

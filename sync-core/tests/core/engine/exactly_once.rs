@@ -4,11 +4,14 @@ use adapter_memory::{
     MemoryRemoteBuilder,
     faults::{Call, Fault},
 };
-use sync_core::{EngineOptions, ErrorKind, OpState, SyncError, resolve::LastWriteWins};
+use sync_core::{
+    CachePolicy, EngineOptions, ErrorKind, OpState, Payload, SyncError,
+    resolve::{LastWriteWins, Manual},
+};
 
 use super::{
     lab::{Lab, NeverAsked, payload},
-    world::{key, remote_titles, titles},
+    world::{key, remote_titles, scope, titles, todo},
 };
 
 fn lost() -> Fault {
@@ -232,4 +235,84 @@ async fn a_refused_second_attempt_does_not_undo_the_doubt_about_the_first() {
     lab.pass_pauses();
     a.sync().await;
     assert_eq!((remote_titles(&lab.remote), a.pending().await), (titles([]), 0));
+}
+
+fn done(id: &str, title: &str) -> Payload {
+    let mut todo = todo(id, title);
+    todo.done = true;
+    Payload::encode(&todo).unwrap()
+}
+
+// The answer is lost, and somebody else writes on before the record is read back: the own write is no conflict.
+#[tokio::test]
+async fn an_update_whose_answer_was_lost_is_recognised_below_what_others_wrote_on_it() {
+    for (name, profile) in PROFILES {
+        let lab = Lab::over(profile);
+        let a = lab.device_with(NeverAsked, EngineOptions::default()).await;
+        a.create("1", "tea").await;
+        a.sync().await;
+        a.rename("1", "green tea").await;
+        a.faults().script(Call::Push, lost());
+        a.failing_sync().await;
+        lab.remote.put(&key("1"), done("1", "green tea"));
+        lab.pass_pauses();
+        a.todos.push_only(&scope()).await.unwrap();
+        assert_eq!(a.pending().await, 0, "{name}");
+        a.sync().await;
+        let read = a.todos.read(&scope(), CachePolicy::OfflineOnly).await.unwrap();
+        assert_eq!(
+            (read.items[0].title.as_str(), read.items[0].done),
+            ("green tea", true),
+            "{name}"
+        );
+    }
+}
+
+// As above, and the user has written on as well: that one did not know of what the others wrote.
+#[tokio::test]
+async fn what_is_written_behind_such_an_update_meets_what_others_wrote_on_it() {
+    for (name, profile) in PROFILES {
+        let lab = Lab::over(profile);
+        let a = lab.device_with(Manual, EngineOptions::default()).await;
+        a.create("1", "tea").await;
+        a.sync().await;
+        a.rename("1", "green tea").await;
+        a.faults().script(Call::Push, lost());
+        a.failing_sync().await;
+        a.rename("1", "black tea").await;
+        lab.remote.put(&key("1"), done("1", "green tea"));
+        lab.pass_pauses();
+        a.todos.push_only(&scope()).await.unwrap();
+        let ops = a.ops().await;
+        assert!(
+            ops.len() == 1 && ops[0].state == OpState::Deferred,
+            "{name}: {ops:?}"
+        );
+        assert_eq!(remote_titles(&lab.remote), titles([("1", "green tea")]), "{name}");
+    }
+}
+
+// Values that differ show that somebody else wrote at the same time.
+#[tokio::test]
+async fn an_update_whose_answer_was_lost_is_a_conflict_if_others_wrote_something_else() {
+    for (name, profile) in PROFILES {
+        let lab = Lab::over(profile);
+        let a = lab.device_with(Manual, EngineOptions::default()).await;
+        a.create("1", "tea").await;
+        a.sync().await;
+        a.rename("1", "green tea").await;
+        a.faults().script(
+            Call::Push,
+            Fault::FailBefore(SyncError::new(ErrorKind::Timeout, "the request is lost")),
+        );
+        a.failing_sync().await;
+        lab.remote.put(&key("1"), done("1", "black tea"));
+        lab.pass_pauses();
+        a.todos.push_only(&scope()).await.unwrap();
+        let ops = a.ops().await;
+        assert!(
+            ops.len() == 1 && ops[0].state == OpState::Deferred,
+            "{name}: {ops:?}"
+        );
+    }
 }

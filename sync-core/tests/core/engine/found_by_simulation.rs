@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use adapter_memory::faults::{Call, Fault};
 use sync_core::{
-    CollectionSchema, ConflictQuery, EngineOptions, ErrorKind, LocalStore, OpQuery, OpState, ParkReason,
-    Payload, RecordKey, Result, SyncEngine, SyncError, Target, Write,
+    CollectionSchema, ConflictQuery, EngineOptions, ErrorKind, LocalStore, OpKind, OpQuery, OpState,
+    ParkReason, Payload, RecordKey, RemoteStore, Result, SyncEngine, SyncError, Target, Write,
     resolve::{Conflict, ConflictResolver, LastWriteWins, Manual, Resolution},
 };
 
@@ -355,4 +355,52 @@ async fn a_resync_looks_at_records_whose_operations_wait_for_others() {
         .await
         .unwrap();
     assert!(found.records.is_empty(), "a ghost: {:?}", found.records);
+}
+
+// Seed 9289: made anew behind a delete in doubt, with a resolver that could not decide, the write said of itself that
+// nothing was there before, and that it was made on something.
+#[tokio::test]
+async fn a_record_made_anew_behind_a_delete_that_nobody_could_decide_about_meets_what_there_is() {
+    let lab = Lab::over(|builder| builder.timestamp_profile(Duration::from_secs(1)));
+    let a = lab.device_with(Fails, EngineOptions::default()).await;
+    a.create("1", "tea").await;
+    a.sync().await;
+    a.delete("1").await;
+    let unsent = SyncError::new(ErrorKind::Timeout, "no answer");
+    a.faults().script(Call::Push, Fault::FailBefore(unsent));
+    a.todos.push_only(&scope()).await.unwrap_err();
+    a.create("1", "mine").await;
+    lab.remote.put(&key("1"), payload("1", "theirs"));
+    for _ in 0..2 {
+        lab.pass_pauses();
+        a.sync().await;
+        let op = a.ops().await.remove(0);
+        assert!(
+            matches!(op.state, OpState::Parked(ParkReason::ResolverFailed { .. })),
+            "{op:?}"
+        );
+        a.engine().retry_op(op.op_id).await.unwrap();
+        lab.remote.vanish(&key("1"));
+    }
+    let op = a.ops().await.remove(0);
+    assert!(op.base.is_some_and(|base| base.is_live()) && op.kind == OpKind::Update);
+}
+
+// Seed 4495: a write that waited for the user's decision took effect all the same, by an old request that arrived late
+// at a restored backup. The conflict stayed open, with nothing left to decide, and stood before all others.
+#[tokio::test]
+async fn a_conflict_over_a_write_that_took_effect_after_all_is_settled() {
+    let lab = Lab::new();
+    let a = lab.device_with(Manual, EngineOptions::default()).await;
+    let backup = lab.remote.backup();
+    a.create("1", "mine").await;
+    lab.remote.put(&key("1"), payload("1", "theirs"));
+    a.sync().await;
+    assert_eq!((a.pending().await, open_conflicts(&a).await), (1, 1));
+    let sent = lab.remote.push_log().remove(0);
+    lab.remote.restore(&backup);
+    lab.remote.push(sent).await.unwrap();
+    a.sync().await;
+    assert_eq!((a.pending().await, open_conflicts(&a).await), (0, 0));
+    assert_eq!(a.titles().await, titles([("1", "mine")]));
 }

@@ -18,7 +18,7 @@ use sync_core::{
     Capabilities, ChangeSet, CommitOutcome, ConflictQuery, ConflictRecord, Delta, ErrorKind, Fence, IdPage,
     LeaseAnswer, LocalRecord, LocalStore, OpQuery, PendingOp, PullRequest, PushBatch, PushOutcome,
     QuarantinedRow, RecordId, RecordKey, RecordState, RecordSummary, RemoteChange, RemoteState, RemoteStore,
-    Result, SyncError, Target, TargetState, Timestamp, query::QuerySpec,
+    Result, SearchPage, SyncError, Target, TargetState, Timestamp, query::QuerySpec,
 };
 use uuid::Uuid;
 
@@ -31,6 +31,7 @@ pub(crate) enum Moment {
     AfterPull,
     BeforeGet,
     BeforeListIds,
+    AfterSearch,
     /// Before a commit that brings pulled records.
     BeforePageCommit,
     /// Before any commit of a synchronization.
@@ -200,6 +201,14 @@ impl<R: RemoteStore> RemoteStore for HookedRemote<R> {
         pause().await;
         let answer = self.remote.list_ids(target, after, limit).await;
         pause().await;
+        answer
+    }
+
+    async fn search(&self, target: &Target, spec: &QuerySpec) -> Result<SearchPage> {
+        pause().await;
+        let answer = self.remote.search(target, spec).await;
+        pause().await;
+        self.hooks.reach(Moment::AfterSearch).await?;
         answer
     }
 }

@@ -34,9 +34,15 @@ impl Lab {
 
     /// A lab whose tasks are moved step by step.
     pub(crate) fn stepping(steps: &Steps) -> Self {
-        Self::with(TestEffects::with_spawner(7, Arc::new(steps.clone())), |builder| {
-            builder
-        })
+        Self::stepping_over(steps, |builder| builder)
+    }
+
+    /// As [`Lab::stepping`], with a backend that is not the strongest.
+    pub(crate) fn stepping_over(
+        steps: &Steps,
+        adjust: impl FnOnce(MemoryRemoteBuilder) -> MemoryRemoteBuilder,
+    ) -> Self {
+        Self::with(TestEffects::with_spawner(7, Arc::new(steps.clone())), adjust)
     }
 
     fn with(time: TestEffects, adjust: impl FnOnce(MemoryRemoteBuilder) -> MemoryRemoteBuilder) -> Self {

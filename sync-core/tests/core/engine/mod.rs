@@ -24,6 +24,7 @@ mod parents;
 mod policies;
 mod schema;
 mod scopes;
+mod set_back;
 mod side_by_side;
 mod simulation;
 mod status;

@@ -230,6 +230,25 @@ async fn a_search_does_not_bring_back_what_is_known_to_be_deleted() {
     assert!(answer.items.is_empty(), "{answer:?}");
 }
 
+// Simulator, seeds 6369 and 9129.
+#[tokio::test(start_paused = true)]
+async fn a_search_does_not_take_out_of_quarantine_what_is_still_broken() {
+    let remote = timed_remote();
+    put(&remote, "1", "tea");
+    let device = TimedDevice::new(&remote).await;
+    device.sync().await;
+    let backup = remote.backup();
+    remote.put_malformed(&target(), Some(&key("1").id), "{");
+    device.sync().await;
+    // The search is answered by a replica that lags behind.
+    remote.restore(&backup);
+    device
+        .read(ReadOptions::default().with_remote_eval())
+        .await
+        .unwrap();
+    assert_eq!(device.engine().quarantine(None, 10).await.unwrap().len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_search_that_the_remote_cannot_evaluate_becomes_a_sync() {
     let remote = MemoryRemoteStore::builder()

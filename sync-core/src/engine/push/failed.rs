@@ -1,0 +1,100 @@
+//! Pushes that failed as a whole.
+
+use super::PushPhase;
+use crate::{
+    change_set::ChangeSet,
+    engine::{batch::Limits, run::Run},
+    error::{ErrorKind, Result, RetryClass, SyncError},
+    machine::Transition,
+    operation::{OpState, PushOutcome},
+    record_state::RecordState,
+};
+
+/// So many failures of single operations in a row mean that the remote as a whole is failing.
+const MAX_FAILURES_IN_A_ROW: u32 = 3;
+
+impl Run<'_> {
+    /// The push as a whole failed. Either that is for the whole sync to end on, or the batch is made smaller
+    /// until the operation that the remote cannot take is alone.
+    pub(super) async fn push_failed(
+        &mut self,
+        sent: &[RecordState],
+        atomic: bool,
+        error: SyncError,
+        phase: &mut PushPhase,
+    ) -> Result<()> {
+        // What must take effect as a whole is refused as a whole, and only taken apart if it is too large.
+        let too_large = error.kind() == ErrorKind::TooLarge && sent.len() > 1;
+        let alone = sent.len() == 1 || (atomic && !too_large);
+        match error.kind() {
+            ErrorKind::ScopeRevoked => {
+                self.not_sent(sent).await?;
+                self.scope_revoked().await?;
+                Err(error)
+            }
+            ErrorKind::TooLarge | ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::Unsupported
+                if alone =>
+            {
+                let outcome = PushOutcome::Rejected {
+                    code: error.code().unwrap_or(error.kind().as_str()).to_owned(),
+                    message: error.message().to_owned(),
+                    field: error.field().map(str::to_owned),
+                };
+                self.apply_outcomes(sent, &vec![outcome; sent.len()], phase).await
+            }
+            ErrorKind::TooLarge | ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::Unsupported => {
+                self.not_sent(sent).await?;
+                phase.limits = Limits::below(sent.len());
+                Ok(())
+            }
+            ErrorKind::Server | ErrorKind::Malformed if !alone => {
+                phase.limits = Limits::below(sent.len());
+                Ok(())
+            }
+            ErrorKind::Server | ErrorKind::Malformed => {
+                phase.failures_in_a_row += 1;
+                let outcome = PushOutcome::Unknown {
+                    reason: error.message().to_owned(),
+                };
+                self.apply_outcomes(sent, &vec![outcome; sent.len()], phase)
+                    .await?;
+                if phase.failures_in_a_row >= MAX_FAILURES_IN_A_ROW {
+                    Err(error)
+                } else {
+                    Ok(())
+                }
+            }
+            _ => {
+                let refused_whole = matches!(error.retry(), RetryClass::SignIn | RetryClass::After(_))
+                    || error.kind() == ErrorKind::RateLimited;
+                if refused_whole && let Err(failed) = self.not_sent(sent).await {
+                    // They stay in doubt; what the remote said counts.
+                    tracing::warn!(scope = %self.scope, error = %failed, "a refused push could not be noted");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Stores that operations, marked as possibly sent, certainly did not take effect and cost no attempt. If a
+    /// record changed meanwhile it stays in doubt, which is only slower.
+    async fn not_sent(&mut self, sent: &[RecordState]) -> Result<()> {
+        let mut changes = ChangeSet::at(self.inner.now());
+        let keys: Vec<_> = sent.iter().map(|state| state.key.clone()).collect();
+        for (state, was) in self.inner.store.load_records(&keys).await?.into_iter().zip(sent) {
+            let same = state.ops.first().map(|op| op.op_id) == was.ops.first().map(|op| op.op_id);
+            // An operation sent before may have taken effect then.
+            if !same || was.ops.first().is_none_or(|op| op.state == OpState::InDoubt) {
+                continue;
+            }
+            let mut after = state.clone();
+            after.ops[0].state = OpState::Queued;
+            after.ops[0].attempts = state.ops[0].attempts.saturating_sub(1);
+            Transition::new(state, after).add_to(&mut changes);
+        }
+        if !changes.is_empty() {
+            self.commit(changes).await?;
+        }
+        Ok(())
+    }
+}
