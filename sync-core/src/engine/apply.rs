@@ -28,6 +28,7 @@ pub(crate) struct ChangePage {
     pub(crate) malformed: Vec<MalformedRow>,
     pub(crate) mark: u64,
     pub(crate) accept_older: bool,
+    pub(crate) may_be_old: bool,
 }
 
 /// Changes of one collection as they came.
@@ -40,6 +41,9 @@ pub(crate) struct RawChanges {
     pub(crate) mark: u64,
     /// Whether states that are provably older count, as in a resync.
     pub(crate) accept_older: bool,
+    /// Whether they may be from before what pulls told, as from a replica that lags behind: they say nothing about rows
+    /// that could not be understood since.
+    pub(crate) may_be_old: bool,
 }
 
 /// Changes as they came, checked and joined.
@@ -58,8 +62,6 @@ pub(crate) struct Applied {
     pub(crate) quarantined: Vec<QuarantinedRow>,
     pub(crate) conflicts: Vec<ConflictRecord>,
     pub(crate) parked: Vec<PendingOp>,
-    /// Records of which there were news.
-    pub(crate) understood: Vec<RecordId>,
     /// Operations whose answer was outstanding, and whose effect was seen.
     pub(crate) took_effect: Vec<PendingOp>,
 }
@@ -79,12 +81,14 @@ impl Run<'_> {
                     malformed: Vec::new(),
                     mark: raw.mark,
                     accept_older: raw.accept_older,
+                    may_be_old: raw.may_be_old,
                 });
                 pulled.pages.len() - 1
             });
             let page = &mut pulled.pages[at];
             page.mark = page.mark.max(raw.mark);
             page.accept_older |= raw.accept_older;
+            page.may_be_old |= raw.may_be_old;
             page.malformed.extend(raw.malformed);
             for change in raw.changes {
                 pulled.observed.extend(change.state.stamp());
@@ -156,9 +160,8 @@ impl Run<'_> {
             match summaries.get(id) {
                 Some(summary) if summary.pending => pending.push(RecordKey::new(target.clone(), id.clone())),
                 Some(summary) if !is_news(summary, state, page.accept_older) => seen.push(id.clone()),
-                None if *state == RemoteState::Missing => applied.understood.push(id.clone()),
+                None if *state == RemoteState::Missing => {}
                 known_before => {
-                    applied.understood.push(id.clone());
                     applied.changed += 1;
                     applied.deleted +=
                         u64::from(!state.is_live() && known_before.is_some_and(|known| known.live));
@@ -188,15 +191,8 @@ impl Run<'_> {
         self.merge_pending(page, pending, mark, changes, &mut applied)
             .await?;
         self.quarantine(page, mark, changes, &mut applied);
-        // What was known before says nothing about a row that could not be understood after it, unless everything
-        // is told anew.
-        let understood = if page.accept_older {
-            ids
-        } else {
-            std::mem::take(&mut applied.understood)
-        };
-        if !understood.is_empty() {
-            changes.understood.push((target.clone(), understood));
+        if !ids.is_empty() && !page.may_be_old {
+            changes.understood.push((target.clone(), ids));
         }
         Ok(applied)
     }
@@ -232,7 +228,6 @@ impl Run<'_> {
             transition.before = state;
             transition.add_to(changes);
             applied.changed += 1;
-            applied.understood.push(transition.after.key.id.clone());
             let answered = transition.before.ops.first().filter(|head| {
                 let left = transition.after.ops.iter().any(|op| op.op_id == head.op_id);
                 transition.conflict.is_none() && head.state == OpState::InDoubt && !left

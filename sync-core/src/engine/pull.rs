@@ -156,6 +156,7 @@ impl Run<'_> {
             malformed: page.malformed,
             mark: state.generation,
             accept_older: state.pass.is_some(),
+            may_be_old: false,
         });
         if pending.changes >= self.inner.options.commit_rows {
             self.commit_pages(std::mem::take(pending)).await?;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Activity, Inner, SyncEvent, SyncReport, SyncRequest, lease::Lease};
+use super::{Activity, Inner, SyncEvent, SyncReport, SyncRequest, apply::RawChanges, lease::Lease};
 use crate::{
     change_set::{ChangeSet, CommitOutcome},
     delta::RemoteState,
@@ -276,6 +276,10 @@ impl Run<'_> {
             .into_iter()
             .map(|(id, hit)| (id, RemoteState::Live(hit)))
             .collect();
-        self.apply_states(target, hits, false).await
+        let hits = RawChanges {
+            may_be_old: true,
+            ..self.told_by_id(target, hits, false)
+        };
+        self.apply_raw(hits).await
     }
 }

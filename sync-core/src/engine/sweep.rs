@@ -163,6 +163,7 @@ impl Run<'_> {
             malformed: malformed.collect(),
             mark,
             accept_older: false,
+            may_be_old: false,
         };
         self.apply_page(&page).await?;
         Ok(understood)
@@ -176,18 +177,33 @@ impl Run<'_> {
         states: BTreeMap<RecordId, RemoteState>,
         accept_older: bool,
     ) -> Result<()> {
+        let changes = self.told_by_id(target, states, accept_older);
+        self.apply_raw(changes).await
+    }
+
+    /// States that were told one by one, as changes.
+    pub(crate) fn told_by_id(
+        &mut self,
+        target: &Target,
+        states: BTreeMap<RecordId, RemoteState>,
+        accept_older: bool,
+    ) -> RawChanges {
         let changes = states
             .into_iter()
             .map(|(id, state)| RemoteChange { id, state })
             .collect();
-        let mark = self.state(target).generation;
-        let pulled = self.gather(vec![RawChanges {
+        RawChanges {
             target: target.clone(),
             changes,
             malformed: Vec::new(),
-            mark,
+            mark: self.state(target).generation,
             accept_older,
-        }]);
+            may_be_old: false,
+        }
+    }
+
+    pub(crate) async fn apply_raw(&mut self, changes: RawChanges) -> Result<()> {
+        let pulled = self.gather(vec![changes]);
         for stamp in pulled.observed {
             self.inner.clock.observe(stamp, self.inner.now());
         }

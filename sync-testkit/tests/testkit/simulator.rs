@@ -33,10 +33,9 @@ fn a_fixed_set_of_simulations_holds_and_covers_every_fault_and_branch() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-// About one seed in a thousand shows something that is not settled yet (the book's chapter lists them). Until then
-// a random set may meet one, which is printed; a new fault of any weight shows in more of them.
+// Nothing is known to be open, so every failure is news; the seeds are printed, to be run again.
 #[test]
-fn a_random_set_of_simulations_shows_no_more_than_what_is_known_to_be_open() {
+fn a_random_set_of_simulations_holds() {
     let first_seed = rand::random::<u64>() >> 24;
     println!("seeds {first_seed} to {}", first_seed + 29);
     let options = CampaignOptions {
@@ -44,9 +43,7 @@ fn a_random_set_of_simulations_shows_no_more_than_what_is_known_to_be_open() {
         ..options(first_seed, 30)
     };
     let report = Simulator::new(MemoryBackends).campaign(&options, |_| {});
-    println!("{report}");
-    assert!(report.failures.len() <= 1, "{report}");
-    assert!(report.missing.is_empty(), "{report}");
+    report.assert_passed();
 }
 
 #[test]
