@@ -5,6 +5,8 @@
 #
 #   scripts/appwrite-sdks.sh [js] [py] [rust]      all three if none is named
 #
+# APPWRITE_STAND_IN names the program of the stand-in if it is built already.
+#
 # Needs cargo, node, npm, and python3 with pip. What it installs from npm and PyPI goes into data/appwrite-sdks, which is
 # not under version control, and the crate is built in target/appwrite-sdks. What is there already is not installed again.
 # The crate takes a minute or two to build the first time; after that all of it takes some ten seconds.
@@ -31,10 +33,15 @@ readonly target=${CARGO_TARGET_DIR:-$PWD/target}
 readonly home=$PWD/data/appwrite-sdks
 mkdir -p "$home"
 
-cargo build --quiet --package appwrite-stand-in --bin appwrite-stand-in
+if [[ -n ${APPWRITE_STAND_IN:-} ]]; then
+  program=$APPWRITE_STAND_IN
+else
+  cargo build --quiet --package appwrite-stand-in --bin appwrite-stand-in
+  program=$target/debug/appwrite-stand-in
+fi
 folder=$(mktemp -d)
 readonly description=$folder/server.json
-"$target/debug/appwrite-stand-in" --port 0 --port-file "$description" &
+"$program" --port 0 --port-file "$description" &
 server=$!
 trap 'kill "$server" 2>/dev/null || true; rm -rf "$folder"' EXIT
 for _ in $(seq 300); do
@@ -62,7 +69,8 @@ run_js() {
 }
 
 run_py() {
-  install_once py "$sdks/py/requirements.txt" python3 -m pip install --quiet --disable-pip-version-check --upgrade \
+  install_once py "$sdks/py/requirements.txt" \
+    python3 -m pip install --quiet --disable-pip-version-check --no-warn-conflicts --root-user-action ignore --upgrade \
     --target "$home/py" --requirement "$sdks/py/requirements.txt" || return 1
   PYTHONPATH=$home/py python3 "$sdks/py/run.py" "$description" "$sdks/script.json"
 }
