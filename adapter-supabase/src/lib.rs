@@ -38,6 +38,19 @@
 //! The key says which project, the user's token who: they are never sent in each other's place. An expired token is
 //! renewed once for each request; a refresh that fails for want of a network ends nothing, and one that is refused for
 //! good is `Unauthenticated`, with the queue kept. See [`SupabaseAuth`] and [`TokenFile`].
+//!
+//! # Without the feed
+//!
+//! A project without the migration is synchronized by its tables alone, if they have an `updated_at` that a trigger sets:
+//! see [`SupabaseTable`] and [`Mode::Table`]. What commits later than the overlap is then found by a count of rows and by
+//! the scan of ids; [`SupabaseConfig::require`] refuses this.
+//!
+//! # Features
+//!
+//! | Feature | Default | Adds |
+//! |---|---|---|
+//! | `supabase_rs` | no | selects and function calls of servers through the crate of that name |
+//! | `live` | no | tests against a project of the user's own |
 
 pub mod migration;
 

@@ -6,6 +6,7 @@
 //! - carry a user's token beside the key: it sends the key as the token, so row-level security never sees a user;
 //! - name the columns of a conflict in an upsert, ignore duplicates, or write on a condition;
 //! - filters with `or`, `not`, `is` and `like`; in lists it does not quote values, so that a comma in one makes two;
+//! - tell a function's array from the rows of a function: it gives the elements;
 //! - retry, renew a sign-in, or end a call that has no answer: the deadline here is this module's.
 //!
 //! Its insert makes up an id of its own. The data path of this adapter never uses it.
@@ -68,7 +69,7 @@ impl SupabaseSdk {
         self.within_deadline(query.execute()).await
     }
 
-    /// Calls a function that gives one value. Leave out arguments that are null.
+    /// Calls a function that gives one value, and no array. Leave out arguments that are null.
     ///
     /// # Errors
     /// As [`SupabaseSdk::select`].

@@ -11,7 +11,7 @@ use crate::table::project::Project;
 const SQL: &str = "
     insert into public.todos (owner, id, title) values ('ada', 'a', 'tea'), ('bob', 'b', 'milk,more');
     create function public.titles(p_owner text) returns jsonb language sql stable as
-    $$ select jsonb_agg(title) from public.todos where owner = p_owner $$";
+    $$ select jsonb_build_object('titles', jsonb_agg(title)) from public.todos where owner = p_owner $$";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_selects_and_calls_with_the_key_of_a_server() {
@@ -25,7 +25,7 @@ async fn it_selects_and_calls_with_the_key_of_a_server() {
     let rows = sdk.select("todos", &[("title", "milk,more")]).await.unwrap();
     assert_eq!(rows[0]["id"], "b");
     let titles = sdk.call("titles", &json!({"p_owner": "ada"})).await.unwrap();
-    assert_eq!(titles, json!(["tea"]));
+    assert_eq!(titles, json!({"titles": ["tea"]}));
 
     let missing = sdk.select("nowhere", &[]).await.unwrap_err();
     assert_eq!(
