@@ -55,6 +55,7 @@
 //!
 //! A tokio runtime with time and IO enabled; sqlx runs on it, and longer reads use its threads for blocking work.
 
+mod cache;
 mod commit;
 mod dialect;
 mod driver;

@@ -2,11 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use futures::stream::{self, BoxStream, StreamExt};
-use sync_core::{RecordId, StoreChange, SyncScope, Target};
+use sync_core::{LocalRecord, RecordId, StoreChange, SyncScope, Target, ViewChange};
 use tokio::sync::broadcast::{self, Sender, error::RecvError};
 
 /// How many notices a receiver may be behind before it gets [`StoreChange::Anything`] instead.
@@ -15,11 +15,25 @@ const CAPACITY: usize = 1_024;
 /// How many ids one notice lists at most.
 const MAX_IDS: usize = 1_000;
 
+/// Records as they are after a commit; `None` = not there.
+type Views = Arc<[(RecordId, Option<LocalRecord>)]>;
+
+/// A change, and its records if somebody listened when it was made.
+pub(crate) type Notice = (StoreChange, Option<Views>);
+
+/// What receivers are told.
+#[derive(Clone, Debug)]
+struct Told {
+    change: StoreChange,
+    views: Option<Views>,
+    commit: u64,
+}
+
 /// Hands out notices, and remembers which commits of others were told already.
 #[derive(Debug)]
 pub(crate) struct Notifier {
     /// `None` once the store is closed, which ends all streams.
-    sender: Mutex<Option<Sender<StoreChange>>>,
+    sender: Mutex<Option<Sender<Told>>>,
     /// The last state of the database's own change counter that was seen.
     seen: Mutex<Option<i64>>,
 }
@@ -37,11 +51,28 @@ impl Notifier {
         }
     }
 
-    pub(crate) fn send(&self, changes: impl IntoIterator<Item = StoreChange>) {
+    /// Whether anybody listens.
+    pub(crate) fn is_heard(&self) -> bool {
+        lock(&self.sender)
+            .as_ref()
+            .is_some_and(|sender| sender.receiver_count() > 0)
+    }
+
+    /// Tells that anything may have changed.
+    pub(crate) fn send_anything(&self) {
+        self.send(0, [(StoreChange::Anything, None)]);
+    }
+
+    /// Tells what the commit with this number changed.
+    pub(crate) fn send(&self, commit: u64, changes: impl IntoIterator<Item = Notice>) {
         if let Some(sender) = lock(&self.sender).as_ref() {
-            for change in changes {
+            for (change, views) in changes {
                 // Without receivers there is nobody to tell.
-                let _ = sender.send(change);
+                let _ = sender.send(Told {
+                    change,
+                    views,
+                    commit,
+                });
             }
         }
     }
@@ -50,18 +81,46 @@ impl Notifier {
         lock(&self.sender).take();
     }
 
-    pub(crate) fn subscribe(&self) -> BoxStream<'static, StoreChange> {
+    fn told(&self) -> BoxStream<'static, Told> {
         let Some(receiver) = lock(&self.sender).as_ref().map(Sender::subscribe) else {
             return stream::empty().boxed();
         };
         stream::unfold(receiver, |mut receiver| async move {
             match receiver.recv().await {
-                Ok(change) => Some((change, receiver)),
-                Err(RecvError::Lagged(_)) => Some((StoreChange::Anything, receiver)),
+                Ok(told) => Some((told, receiver)),
+                Err(RecvError::Lagged(_)) => {
+                    let lost = Told {
+                        change: StoreChange::Anything,
+                        views: None,
+                        commit: 0,
+                    };
+                    Some((lost, receiver))
+                }
                 Err(RecvError::Closed) => None,
             }
         })
         .boxed()
+    }
+
+    pub(crate) fn subscribe(&self) -> BoxStream<'static, StoreChange> {
+        self.told().map(|told| told.change).boxed()
+    }
+
+    pub(crate) fn subscribe_to_views(&self) -> BoxStream<'static, ViewChange> {
+        let changes = self.told().filter_map(|told| {
+            let commit = told.commit;
+            std::future::ready(match (told.change, told.views) {
+                (StoreChange::Records { target, .. }, Some(records)) => Some(ViewChange::Records {
+                    target,
+                    records,
+                    commit,
+                }),
+                (StoreChange::Records { target, .. }, None) => Some(ViewChange::Unknown(Some(target))),
+                (StoreChange::Enqueued(_), _) => None,
+                (_, _) => Some(ViewChange::Unknown(None)),
+            })
+        });
+        changes.boxed()
     }
 
     /// Takes notice of the database's change counter, as it was `before` our own commit (if any) and is `after` it.
@@ -75,18 +134,20 @@ impl Notifier {
 /// Collects what a commit changes, until it is committed.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    records: BTreeMap<Target, BTreeSet<RecordId>>,
+    records: BTreeMap<Target, BTreeMap<RecordId, Option<LocalRecord>>>,
     enqueued: BTreeSet<SyncScope>,
 }
 
 impl Changes {
-    pub(crate) fn record(&mut self, target: &Target, id: &RecordId) {
+    /// Notes a record as it is after the commit.
+    pub(crate) fn record(&mut self, target: &Target, id: &RecordId, now: Option<LocalRecord>) {
         match self.records.get_mut(target) {
-            Some(ids) => {
-                ids.insert(id.clone());
+            Some(records) => {
+                records.insert(id.clone(), now);
             }
             None => {
-                self.records.insert(target.clone(), BTreeSet::from([id.clone()]));
+                let records = BTreeMap::from([(id.clone(), now)]);
+                self.records.insert(target.clone(), records);
             }
         }
     }
@@ -97,13 +158,15 @@ impl Changes {
         }
     }
 
-    pub(crate) fn into_notices(self) -> Vec<StoreChange> {
-        let records = self.records.into_iter().map(|(target, ids)| {
-            let ids = (ids.len() <= MAX_IDS).then(|| ids.into_iter().collect());
-            StoreChange::Records { target, ids }
+    /// The notices, with the records if `with_views`.
+    pub(crate) fn into_notices(self, with_views: bool) -> Vec<Notice> {
+        let records = self.records.into_iter().map(|(target, records)| {
+            let few = records.len() <= MAX_IDS;
+            let ids = few.then(|| records.keys().cloned().collect());
+            let views = (few && with_views).then(|| records.into_iter().collect());
+            (StoreChange::Records { target, ids }, views)
         });
-        records
-            .chain(self.enqueued.into_iter().map(StoreChange::Enqueued))
-            .collect()
+        let enqueued = self.enqueued.into_iter().map(StoreChange::Enqueued);
+        records.chain(enqueued.map(|change| (change, None))).collect()
     }
 }

@@ -56,6 +56,7 @@ pub struct OpenOptions {
     pub(crate) busy_timeout: Duration,
     pub(crate) readers: u32,
     pub(crate) cache_kib: u32,
+    pub(crate) record_cache_kib: u32,
     #[cfg(feature = "sqlite")]
     pub(crate) sqlite_driver: SqliteDriver,
     #[cfg(feature = "sqlite")]
@@ -78,6 +79,7 @@ impl std::fmt::Debug for OpenOptions {
             .field("busy_timeout", &self.busy_timeout)
             .field("readers", &self.readers)
             .field("cache_kib", &self.cache_kib)
+            .field("record_cache_kib", &self.record_cache_kib)
             .finish()
     }
 }
@@ -90,6 +92,7 @@ impl OpenOptions {
             busy_timeout: Duration::from_secs(10),
             readers: 4,
             cache_kib: 16 * 1024,
+            record_cache_kib: 8 * 1024,
             #[cfg(feature = "sqlite")]
             sqlite_driver: SqliteDriver::default(),
             #[cfg(feature = "sqlite")]
@@ -143,6 +146,14 @@ impl OpenOptions {
     #[must_use]
     pub fn cache_kib(mut self, kib: u32) -> Self {
         self.cache_kib = kib;
+        self
+    }
+
+    /// How much memory may hold records that were read by id, so that they need not be read again, in KiB; 8 MiB by
+    /// default, 0 for none. Writes of other processes are noticed. [`SqliteDriver::Direct`] only.
+    #[must_use]
+    pub fn record_cache_kib(mut self, kib: u32) -> Self {
+        self.record_cache_kib = kib;
         self
     }
 

@@ -9,13 +9,14 @@ use sync_core::{
     ChangeSet, CollectionSchema, CommitOutcome, ConflictQuery, ConflictRecord, EvictionCandidate,
     EvictionQuery, Fence, LeaseAnswer, LocalRecord, LocalStore, OpCounts, OpQuery, PendingOp, QuarantinedRow,
     RecordId, RecordKey, RecordState, RecordSummary, Result, Stamp, StoreChange, StoreInfo, SyncScope,
-    Target, TargetState, Timestamp,
+    Target, TargetState, Timestamp, View, ViewChange,
     query::{Filter, QuerySpec},
 };
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use uuid::Uuid;
 
 use crate::{
+    cache::{Cache, Looked},
     commit::Commit,
     dialect::Dialect,
     driver::{Database, Write},
@@ -45,12 +46,44 @@ pub(crate) struct Shared {
     pub(crate) database: Database,
     pub(crate) targets: TargetNumbers,
     pub(crate) notifier: Notifier,
+    pub(crate) cache: Cache,
     pub(crate) schemas: Schemas,
     durable: bool,
     /// Whether the connections are ours to close.
     owned: bool,
     /// Calls under way hold a read lock; closing takes the write lock and sets the flag.
     gate: Arc<RwLock<bool>>,
+}
+
+/// A commit that is writing; see [`Cache::begin`]. Ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct UnderWay(Arc<Shared>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.cache.end();
+    }
+}
+
+impl Shared {
+    /// Takes what the change set is about to change out of the cache.
+    pub(crate) fn begin_commit(self: &Arc<Self>, changes: &ChangeSet) -> UnderWay {
+        self.cache.begin(changes);
+        UnderWay(Arc::clone(self))
+    }
+
+    /// The database's change counter. SQLite's tells of commits by other connections than the one that asks, and the
+    /// writer makes all commits of this store.
+    async fn ask_commits(&self) -> Result<i64> {
+        let sql = match self.database.dialect {
+            Dialect::Sqlite => "SELECT CAST(data_version AS TEXT) FROM pragma_data_version",
+            Dialect::Postgres | Dialect::MySql => "SELECT value FROM sync_meta WHERE name = 'commits'",
+        };
+        let sql = Sql::new(self.database.dialect, sql);
+        let rows = self.database.ask_writer(sql).await?;
+        let commits = rows.first().map(|row| row.parse(0, |text| text.parse().ok()));
+        Ok(commits.transpose()?.unwrap_or(0))
+    }
 }
 
 impl SeaOrmLocalStore {
@@ -70,7 +103,7 @@ impl SeaOrmLocalStore {
         let opened = open::open(&options)
             .await
             .map_err(|error| error.with_operation("open"))?;
-        Ok(Self::new(opened, true))
+        Self::new(opened, true, options.record_cache_kib).begun().await
     }
 
     /// Takes an open connection, and keeps its tables (all named `sync_...`) beside those of the app.
@@ -88,14 +121,31 @@ impl SeaOrmLocalStore {
         let opened = open::adopt(connection)
             .await
             .map_err(|error| error.with_operation("open"))?;
-        Ok(Self::new(opened, false))
+        // The connection is others' as well, so that nothing is certain to stay.
+        Self::new(opened, false, 0).begun().await
     }
 
-    fn new(opened: Opened, owned: bool) -> Self {
+    /// Takes notice of the commits made so far, so that later ones are told from them.
+    async fn begun(self) -> Result<Self> {
+        let at_once = self.0.database.answers_at_once();
+        let commits = match self.0.database.commits_of_others().filter(|_| at_once) {
+            Some(commits) => commits,
+            None => self.0.ask_commits().await?,
+        };
+        self.0.notifier.observe(commits, commits);
+        Ok(self)
+    }
+
+    fn new(opened: Opened, owned: bool, cache_kib: u32) -> Self {
         Self(Arc::new(Shared {
             database: opened.database,
             targets: TargetNumbers::default(),
             notifier: Notifier::new(),
+            cache: Cache::new(
+                usize::try_from(cache_kib)
+                    .unwrap_or(usize::MAX)
+                    .saturating_mul(1_024),
+            ),
             schemas: Schemas::default(),
             durable: opened.durable,
             owned,
@@ -117,24 +167,10 @@ impl SeaOrmLocalStore {
     pub async fn poll_foreign_changes(&self) -> Result<bool> {
         let _open = self.enter().await?;
         let shared = &*self.0;
-        let sql = match shared.database.dialect {
-            Dialect::Sqlite => "SELECT CAST(data_version AS TEXT) FROM pragma_data_version",
-            Dialect::Postgres | Dialect::MySql => "SELECT value FROM sync_meta WHERE name = 'commits'",
-        };
-        // SQLite's counter tells of commits by other connections than the one that asks, and the writer makes all
-        // commits of this store.
-        let rows = shared
-            .database
-            .ask_writer(Sql::new(shared.database.dialect, sql))
-            .await?;
-        let now = rows
-            .first()
-            .map(|row| row.parse(0, |text| text.parse().ok()))
-            .transpose()?
-            .unwrap_or(0);
+        let now = shared.ask_commits().await?;
         let foreign = shared.notifier.observe(now, now);
         if foreign {
-            shared.notifier.send([StoreChange::Anything]);
+            shared.notifier.send_anything();
         }
         Ok(foreign)
     }
@@ -220,16 +256,40 @@ impl LocalStore for SeaOrmLocalStore {
         }
     }
 
-    async fn load_summaries(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RecordSummary>> {
-        let (target, ids) = (target.clone(), ids.to_vec());
-        self.read(|store| async move { read::records::load_summaries(&store, &target, &ids).await })
+    async fn load_view(&self, key: &RecordKey) -> Result<Option<View>> {
+        let key = key.clone();
+        self.read_few(|store| async move { read::records::load_view(&store, &key).await })
             .await
     }
 
+    fn view_at_once(&self, key: &RecordKey) -> Option<Option<View>> {
+        let closed = self.0.gate.try_read().ok()?;
+        if *closed {
+            return None;
+        }
+        read::records::view_at_once(&self.0, key)
+    }
+
+    async fn load_summaries(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RecordSummary>> {
+        let (few, target, ids) = (ids.len() <= FEW, target.clone(), ids.to_vec());
+        let work =
+            |store: Arc<Shared>| async move { read::records::load_summaries(&store, &target, &ids).await };
+        if few {
+            self.read_few(work).await
+        } else {
+            self.read(work).await
+        }
+    }
+
     async fn query(&self, target: &Target, spec: &QuerySpec) -> Result<Vec<LocalRecord>> {
+        let quick = query_sql::is_quick(spec, &self.0.schemas.of(&target.collection));
         let (target, spec) = (target.clone(), spec.clone());
-        self.read(|store| async move { query_sql::query(&store, &target, &spec).await })
-            .await
+        let work = |store: Arc<Shared>| async move { query_sql::query(&store, &target, &spec).await };
+        if quick {
+            self.read_few(work).await
+        } else {
+            self.read(work).await
+        }
     }
 
     async fn count(&self, target: &Target, filter: Option<&Filter>) -> Result<u64> {
@@ -239,9 +299,19 @@ impl LocalStore for SeaOrmLocalStore {
     }
 
     async fn load_target(&self, target: &Target) -> Result<TargetState> {
+        let ticket = {
+            let _open = self.enter().await?;
+            match self.0.cache.target(self.0.database.commits_of_others(), target) {
+                Looked::Found(state) => return Ok(state),
+                Looked::Missing(ticket) => ticket,
+            }
+        };
         let target = target.clone();
-        self.read_few(|store| async move { read::targets::load(&store.database.reader(), &target).await })
-            .await
+        let loaded = self
+            .read_few(|store| async move { read::targets::load(&store.database.reader(), &target).await })
+            .await?;
+        self.0.cache.keep_target(ticket, &loaded);
+        Ok(loaded)
     }
 
     async fn list_targets(&self) -> Result<Vec<Target>> {
@@ -256,17 +326,45 @@ impl LocalStore for SeaOrmLocalStore {
     }
 
     async fn count_ops(&self, scope: Option<&SyncScope>) -> Result<OpCounts> {
+        let mut ticket = None;
+        if scope.is_none() {
+            let _open = self.enter().await?;
+            match self.0.cache.counts(self.0.database.commits_of_others()) {
+                Looked::Found(counts) => return Ok(counts),
+                Looked::Missing(given) => ticket = given,
+            }
+        }
         let scope = scope.cloned();
-        self.read(|store| async move { read::ops::count(&store.database.reader(), scope.as_ref()).await })
-            .await
+        let counts = self
+            .read(|store| async move { read::ops::count(&store.database.reader(), scope.as_ref()).await })
+            .await?;
+        self.0.cache.keep_counts(ticket, &counts);
+        Ok(counts)
     }
 
     async fn load_conflicts(&self, query: &ConflictQuery) -> Result<Vec<ConflictRecord>> {
+        let mut ticket = None;
+        if *query == all_open() {
+            let _open = self.enter().await?;
+            match self
+                .0
+                .cache
+                .no_open_conflicts(self.0.database.commits_of_others())
+            {
+                Looked::Found(()) => return Ok(Vec::new()),
+                Looked::Missing(given) => ticket = given,
+            }
+        }
         let query = query.clone();
-        self.read(
-            |store| async move { read::conflicts::load(&store, &store.database.reader(), &query).await },
-        )
-        .await
+        let found = self
+            .read(
+                |store| async move { read::conflicts::load(&store, &store.database.reader(), &query).await },
+            )
+            .await?;
+        if found.is_empty() {
+            self.0.cache.keep_no_open_conflicts(ticket);
+        }
+        Ok(found)
     }
 
     async fn load_quarantine(&self, target: Option<&Target>, limit: u64) -> Result<Vec<QuarantinedRow>> {
@@ -338,6 +436,14 @@ impl LocalStore for SeaOrmLocalStore {
         self.0.notifier.subscribe()
     }
 
+    fn view_changes(&self) -> BoxStream<'static, ViewChange> {
+        self.0.notifier.subscribe_to_views()
+    }
+
+    fn settled_commit(&self) -> Option<u64> {
+        self.0.cache.settled_commit()
+    }
+
     async fn close(&self) -> Result<()> {
         let mut closed = self.0.gate.write().await;
         if *closed {
@@ -349,5 +455,13 @@ impl LocalStore for SeaOrmLocalStore {
             self.0.database.close().await;
         }
         Ok(())
+    }
+}
+
+/// The query that asks for all open conflicts.
+fn all_open() -> ConflictQuery {
+    ConflictQuery {
+        open: Some(true),
+        ..ConflictQuery::default()
     }
 }

@@ -1,6 +1,11 @@
 //! Typed access to the records of one type.
 
-use std::{collections::BTreeSet, fmt, marker::PhantomData, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    marker::PhantomData,
+    sync::Arc,
+};
 
 use futures::stream::{BoxStream, StreamExt};
 
@@ -11,9 +16,11 @@ use crate::{
     },
     error::{ErrorKind, Result, SyncError},
     id::{IdText, RecordId, RecordKey},
+    payload::Payload,
     policy::{CachePolicy, ReadAnswer, ReadOptions, Undecodable},
     query::{Filter, QuerySpec},
     record::SyncRecord,
+    record_state::LocalRecord,
     remote::RemoteStore,
     resolve::{ConflictResolver, LastWriteWins},
     scope::{CollectionName, SyncScope, Target},
@@ -298,7 +305,7 @@ impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
             .engine
             .query(&self.target(scope), spec, &options.into())
             .await?;
-        typed(answer)
+        typed(answer, decode)
     }
 
     /// One record; `None` if it is not there.
@@ -311,8 +318,13 @@ impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
         id: &T::Id,
         options: impl Into<ReadOptions>,
     ) -> Result<Option<T>> {
-        let answer = self.engine.get(&self.key(scope, id)?, &options.into()).await?;
-        first(typed(answer)?)
+        let (key, options) = (self.key(scope, id)?, options.into());
+        if let Some(found) = self.engine.payload_at_once(&key, &options) {
+            return found?.map(|payload| payload.decode()).transpose();
+        }
+        // On the heap, so that the usual case above stays small.
+        let answer = Box::pin(self.engine.get(&key, &options)).await?;
+        first(typed(answer, decode)?)
     }
 
     /// The first record that a query selects; `None` if it selects none.
@@ -349,9 +361,10 @@ impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
         scope: &SyncScope,
         spec: &QuerySpec,
     ) -> BoxStream<'static, Result<ReadAnswer<T, T::Id>>> {
+        let mut decoded = Decoded::new();
         self.engine
             .watch(&self.target(scope), spec)
-            .map(|answer| answer.and_then(typed))
+            .map(move |answer| answer.and_then(|answer| decoded.typed(answer)))
             .boxed()
     }
 
@@ -406,12 +419,47 @@ impl<T: SyncRecord> SimpleSyncOrchestrator<T> {
     }
 }
 
-fn typed<T: SyncRecord>(answer: RawAnswer) -> Result<ReadAnswer<T, T::Id>> {
+/// How many records of an answer are kept decoded until the next one.
+const MAX_DECODED: usize = 1_000;
+
+/// The decoded records of a live query's last answer, most of which come again in the next.
+struct Decoded<T>(HashMap<RecordId, (Payload, T)>);
+
+impl<T: SyncRecord> Decoded<T> {
+    fn new() -> Self {
+        Self(HashMap::new())
+    }
+
+    fn typed(&mut self, answer: RawAnswer) -> Result<ReadAnswer<T, T::Id>> {
+        let mut last = std::mem::take(&mut self.0);
+        if answer.records.len() > MAX_DECODED {
+            return typed(answer, decode);
+        }
+        typed(answer, |record| {
+            let item = match last.remove(&record.id) {
+                Some((payload, item)) if payload == record.payload => item,
+                _ => decode::<T>(record)?,
+            };
+            let kept = (record.payload.clone(), item.clone());
+            self.0.insert(record.id.clone(), kept);
+            Ok(item)
+        })
+    }
+}
+
+fn decode<T: SyncRecord>(record: &LocalRecord) -> Result<T> {
+    record.payload.decode()
+}
+
+fn typed<T: SyncRecord>(
+    answer: RawAnswer,
+    mut decode: impl FnMut(&LocalRecord) -> Result<T>,
+) -> Result<ReadAnswer<T, T::Id>> {
     let mut items = Vec::with_capacity(answer.records.len());
     let mut pending = BTreeSet::new();
     let mut undecodable = Vec::new();
     for record in answer.records {
-        match record.payload.decode::<T>() {
+        match decode(&record) {
             Ok(item) => {
                 if record.pending {
                     pending.insert(item.id());

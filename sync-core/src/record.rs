@@ -8,6 +8,7 @@ use crate::{
     error::{Result, SyncError},
     id::{IdText, RecordId},
     payload::{JsonObject, Payload},
+    query::OrderBy,
     scope::CollectionName,
     time::Timestamp,
 };
@@ -111,6 +112,9 @@ pub struct CollectionSchema {
     pub deleted_at_field: Option<String>,
     /// Fields that stores keep an index on, in the order declared.
     pub indexes: Vec<String>,
+    /// Indexes over several fields, each for queries that compare its first fields by `eq` and order by the others,
+    /// in their directions.
+    pub composite_indexes: Vec<Vec<OrderBy>>,
     /// Fields that name parents. Parents reach the remote before their children.
     pub parents: Vec<ParentField>,
     /// Checks a payload of the current schema version: it decodes as the record type and has the id `id`.
@@ -132,6 +136,7 @@ impl CollectionSchema {
             updated_at_field: None,
             deleted_at_field: None,
             indexes: Vec::new(),
+            composite_indexes: Vec::new(),
             parents: Vec::new(),
             check: check_record::<T>,
             known_part: |payload| Payload::encode(&payload.decode::<T>()?),
@@ -151,6 +156,7 @@ impl CollectionSchema {
             updated_at_field: None,
             deleted_at_field: None,
             indexes: Vec::new(),
+            composite_indexes: Vec::new(),
             parents: Vec::new(),
             check: |payload, _| payload.to_object().map(drop),
             known_part: |payload| Ok(payload.clone()),
@@ -176,6 +182,12 @@ impl CollectionSchema {
         self
     }
 
+    /// Declares an index over several fields: first those that queries compare by `eq`, then those they order by.
+    pub fn with_composite_index(mut self, fields: impl IntoIterator<Item = OrderBy>) -> Self {
+        self.composite_indexes.push(fields.into_iter().collect());
+        self
+    }
+
     /// Declares a field that holds the id of a record of `collection`.
     ///
     /// # Errors
@@ -196,6 +208,7 @@ impl fmt::Debug for CollectionSchema {
             .field("schema_version", &self.schema_version)
             .field("id_field", &self.id_field)
             .field("indexes", &self.indexes)
+            .field("composite_indexes", &self.composite_indexes)
             .field("parents", &self.parents)
             .finish_non_exhaustive()
     }

@@ -1,9 +1,9 @@
 //! The contract of a local store: what keeps records, operations and sync points on the device.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use futures::{StreamExt, stream::BoxStream};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -14,6 +14,7 @@ use crate::{
     error::Result,
     id::{OpId, RecordId, RecordKey},
     operation::{OpStateKind, PendingOp},
+    payload::Payload,
     query::{Filter, QuerySpec},
     record::CollectionSchema,
     record_state::{LocalRecord, RecordState, RecordSummary},
@@ -215,6 +216,32 @@ pub enum StoreChange {
     Anything,
 }
 
+/// What the app sees of one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The content.
+    pub payload: Payload,
+    /// The schema version of the content.
+    pub schema_version: u32,
+}
+
+/// What a commit changed in the app's view, for those who keep answers to queries up to date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ViewChange {
+    /// These records of the target are so since the commit; `None` = not there. No others of the target changed.
+    Records {
+        /// Collection and scope.
+        target: Target,
+        /// The records, each once.
+        records: Arc<[(RecordId, Option<LocalRecord>)]>,
+        /// The number of the commit; see [`LocalStore::settled_commit`].
+        commit: u64,
+    },
+    /// Something changed in this target, or anything anywhere.
+    Unknown(Option<Target>),
+}
+
 /// Keeps records, pending operations and sync points on the device.
 ///
 /// The store has no opinion on sync: it answers questions, and commits [`ChangeSet`]s that the engine worked
@@ -255,6 +282,23 @@ pub trait LocalStore: fmt::Debug + Send + Sync + 'static {
 
     /// The records with these keys, one for each key, in order, with all their operations.
     async fn load_records(&self, keys: &[RecordKey]) -> Result<Vec<RecordState>>;
+
+    /// What the app sees of one record; `None` if it is not there or deleted. One that the schema's soft-delete
+    /// field marks is there.
+    async fn load_view(&self, key: &RecordKey) -> Result<Option<View>> {
+        let state = self.load_record(key).await?;
+        Ok(state.view.map(|payload| View {
+            payload,
+            schema_version: state.schema_version,
+        }))
+    }
+
+    /// What [`LocalStore::load_view`] would answer, if that takes no longer than waking a task; `None` if it may,
+    /// or if it would fail.
+    fn view_at_once(&self, key: &RecordKey) -> Option<Option<View>> {
+        let _ = key;
+        None
+    }
 
     /// Summaries of those of these records that the store has a row for, in any order.
     async fn load_summaries(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RecordSummary>>;
@@ -331,6 +375,26 @@ pub trait LocalStore: fmt::Debug + Send + Sync + 'static {
 
     /// What commits change from now on. A receiver that is too slow gets [`StoreChange::Anything`].
     fn changes(&self) -> BoxStream<'static, StoreChange>;
+
+    /// What commits change in the app's view from now on, in the order of the commits.
+    fn view_changes(&self) -> BoxStream<'static, ViewChange> {
+        let changes = self.changes().filter_map(|change| {
+            std::future::ready(match change {
+                StoreChange::Records { target, .. } => Some(ViewChange::Unknown(Some(target))),
+                StoreChange::Anything => Some(ViewChange::Unknown(None)),
+                StoreChange::Enqueued(_) => None,
+            })
+        });
+        changes.boxed()
+    }
+
+    /// The number of the last commit, if none is under way; `None` if one is, or if the store does not count them.
+    ///
+    /// A query that began after this answered `Some(n)`, and ended before it answered the same again, has seen
+    /// exactly the commits whose number in [`ViewChange::Records`] is at most `n`.
+    fn settled_commit(&self) -> Option<u64> {
+        None
+    }
 
     /// Waits for writes under way and closes the store. Later calls fail with `Stopped`.
     async fn close(&self) -> Result<()>;

@@ -2,11 +2,11 @@
 
 use proc_macro2::Span;
 use syn::{
-    Attribute, Error, Lit, LitInt, LitStr, Path, Result, Token, meta::ParseNestedMeta, spanned::Spanned,
+    Attribute, Error, Ident, Lit, LitInt, LitStr, Path, Result, Token, ext::IdentExt, meta::ParseNestedMeta,
+    spanned::Spanned, token,
 };
 
-const STRUCT_KEYS: &str =
-    r#"collection = "name", schema_version = 1, upgrade = path, crate = "path", no_fields"#;
+const STRUCT_KEYS: &str = r#"collection = "name", index(field, desc(other)), schema_version = 1, upgrade = path, crate = "path", no_fields"#;
 const FIELD_KEYS: &str = r#"id, updated_at, deleted_at, index, parent = "collection""#;
 const MAX_COLLECTION_CHARS: usize = 128;
 
@@ -18,6 +18,13 @@ pub(crate) struct StructAttributes {
     pub(crate) upgrade: Option<Path>,
     pub(crate) crate_path: Option<Path>,
     pub(crate) no_fields: Option<Span>,
+    pub(crate) indexes: Vec<Vec<IndexedField>>,
+}
+
+/// A field of an index over several fields.
+pub(crate) struct IndexedField {
+    pub(crate) field: Ident,
+    pub(crate) descending: bool,
 }
 
 impl StructAttributes {
@@ -29,6 +36,10 @@ impl StructAttributes {
             "upgrade" => set(&mut found.upgrade, meta, upgrade_value),
             "crate" => set(&mut found.crate_path, meta, crate_value),
             "no_fields" => set(&mut found.no_fields, meta, flag),
+            "index" if meta.input.peek(token::Paren) => {
+                found.indexes.push(index_value(meta)?);
+                Ok(())
+            }
             "id" | "updated_at" | "deleted_at" | "index" | "parent" => Err(meta.error(format!(
                 "`{key}` belongs on a field; move it to the field it speaks of"
             ))),
@@ -123,6 +134,33 @@ fn require_equals(meta: &ParseNestedMeta<'_>, example: &str) -> Result<()> {
             key_of(meta)
         )))
     }
+}
+
+/// The fields in the parentheses after `index`, each alone or as `desc(field)`.
+fn index_value(meta: &ParseNestedMeta<'_>) -> Result<Vec<IndexedField>> {
+    let mut fields = Vec::new();
+    meta.parse_nested_meta(|item| {
+        let name = item.path.require_ident()?;
+        if name == "desc" && item.input.peek(token::Paren) {
+            let inner;
+            syn::parenthesized!(inner in item.input);
+            let field = inner.call(Ident::parse_any)?;
+            fields.push(IndexedField {
+                field,
+                descending: true,
+            });
+        } else {
+            fields.push(IndexedField {
+                field: name.clone(),
+                descending: false,
+            });
+        }
+        Ok(())
+    })?;
+    if fields.is_empty() {
+        return Err(meta.error("`index` names no fields; write #[sync(index(owner, desc(updated_at)))]"));
+    }
+    Ok(fields)
 }
 
 fn text_value(meta: &ParseNestedMeta<'_>, example: &str) -> Result<LitStr> {

@@ -134,6 +134,13 @@ fn schema(record: &Record) -> TokenStream {
     let updated_at = record.updated_at.iter().map(|field| &field.name);
     let deleted_at = record.deleted_at.iter().map(|field| &field.name);
     let indexes = &record.indexes;
+    let composite_indexes = record.composite_indexes.iter().map(|fields| {
+        let fields = fields.iter().map(|(name, descending)| match descending {
+            true => quote!(#core::query::OrderBy::desc(#name)),
+            false => quote!(#core::query::OrderBy::asc(#name)),
+        });
+        quote!([#(#fields),*])
+    });
     let (parent_fields, parent_collections): (Vec<_>, Vec<_>) = record.parents.iter().cloned().unzip();
     let checked = "the derive has checked the names of collections";
     quote! {
@@ -143,6 +150,7 @@ fn schema(record: &Record) -> TokenStream {
                 #(.with_updated_at(#updated_at))*
                 #(.with_deleted_at(#deleted_at))*
                 #(.with_index(#indexes))*
+                #(.with_composite_index(#composite_indexes))*
                 #(.with_parent(#parent_fields, #parent_collections).expect(#checked))*
         }
     }

@@ -48,6 +48,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// | Key | Meaning | Without it |
 /// |---|---|---|
 /// | `collection = "todos"` | The name of the collection (table), locally and remotely: 1 to 128 characters, none of them a control character. | The struct's name in snake case: `TodoItem` is `todo_item`. |
+/// | `index(owner, desc(updated_at))` | Stores keep an index over these fields: first those that queries compare by `eq`, then those they order by. May be given several times. | None. |
 /// | `schema_version = 2` | `SyncRecord::SCHEMA_VERSION`: a whole number from 1. | 1 |
 /// | `upgrade = path::to::function` | The function behind `SyncRecord::upgrade`: `fn(JsonObject, u32) -> Result<JsonObject, String>`. | Older records are used unchanged. |
 /// | `no_fields` | No query functions. | One per field. |

@@ -4,7 +4,7 @@ use proc_macro2::Span;
 use syn::{Data, DeriveInput, Error, Fields, Generics, Ident, Path, Result, Type, Visibility, ext::IdentExt};
 
 use crate::{
-    attributes::{FieldAttributes, StructAttributes},
+    attributes::{FieldAttributes, IndexedField, StructAttributes},
     names::{SerializedName, StructNaming, snake_case},
 };
 
@@ -20,6 +20,8 @@ pub(crate) struct Record {
     pub(crate) deleted_at: Option<Field>,
     /// Serialized names, in the order declared.
     pub(crate) indexes: Vec<String>,
+    /// Serialized names of the fields of each index over several, with whether they descend.
+    pub(crate) composite_indexes: Vec<Vec<(String, bool)>>,
     /// Serialized name of the field and collection of the parent, in the order declared.
     pub(crate) parents: Vec<(String, String)>,
     /// The fields that can be named in queries.
@@ -60,6 +62,8 @@ struct Parts {
     indexes: Vec<String>,
     parents: Vec<(String, String)>,
     queryable: Vec<Field>,
+    /// Fields whose own error is enough.
+    unreadable: Vec<Ident>,
     /// A field that could not be read in full is or may be the id: its own error is enough.
     id_in_doubt: bool,
 }
@@ -89,6 +93,11 @@ impl Record {
         if parts.id.is_none() && !parts.id_in_doubt {
             problems.add(missing_id(&input.ident));
         }
+        let composite_indexes = attributes
+            .indexes
+            .iter()
+            .map(|fields| parts.composite_index(fields, &mut problems))
+            .collect();
         if let Some(problems) = problems.0 {
             return Err(problems);
         }
@@ -105,6 +114,7 @@ impl Record {
             updated_at: parts.updated_at,
             deleted_at: parts.deleted_at,
             indexes: parts.indexes,
+            composite_indexes,
             parents: parts.parents,
             queryable: parts.queryable,
         })
@@ -135,6 +145,7 @@ impl Parts {
             .as_ref()
             .is_none_or(|attributes| attributes.id.is_some());
         let (Some(attributes), Some(name)) = (attributes, name) else {
+            self.unreadable.push(ident.clone());
             return;
         };
         let make = |name: &str| Field {
@@ -185,6 +196,28 @@ impl Parts {
         if let Some(collection) = attributes.parent {
             self.parents.push((field.name, collection.value()));
         }
+    }
+}
+
+impl Parts {
+    /// The serialized names of an index's fields.
+    fn composite_index(&self, fields: &[IndexedField], problems: &mut Problems) -> Vec<(String, bool)> {
+        let mut names = Vec::with_capacity(fields.len());
+        for indexed in fields {
+            let found = self.queryable.iter().find(|field| field.ident == indexed.field);
+            match found {
+                Some(found) => names.push((found.name.clone(), indexed.descending)),
+                None if self.unreadable.contains(&indexed.field) => {}
+                None => {
+                    let problem = format!(
+                        "there is no field `{}` that queries can name; an index lists the struct's fields",
+                        indexed.field
+                    );
+                    problems.add(Error::new(indexed.field.span(), problem));
+                }
+            }
+        }
+        names
     }
 }
 

@@ -15,16 +15,16 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sync_core::{ChangeSet, CommitOutcome, OpChange, Result, StoreChange, Target};
+use sync_core::{ChangeSet, CommitOutcome, LocalRecord, OpChange, Payload, RecordId, Result, Target};
 
 use self::guards::Verdict;
 use crate::{
     dialect::Dialect,
     driver::{Run, Step, Transaction, Write},
     error::corrupt,
-    notify::Changes,
+    notify::{Changes, Notice},
     sql::Sql,
-    store::Shared,
+    store::{Shared, UnderWay},
 };
 
 /// How many rows one statement carries: enough to make the statement's own cost small, few enough to keep the
@@ -91,7 +91,8 @@ pub(crate) struct Done {
     fresh: Vec<(Target, i64)>,
     counter_before: i64,
     counter_after: i64,
-    notices: Vec<StoreChange>,
+    notices: Vec<Notice>,
+    under_way: UnderWay,
 }
 
 #[async_trait]
@@ -115,12 +116,16 @@ impl Write for Commit {
         records::write(&mut batch, &numbers, changes, &found.same)?;
         ops::write(&mut batch, &numbers, changes)?;
         rest::write(&mut batch, &numbers, changes)?;
+        // From here to its end, nothing that is read is kept.
+        let under_way = self.store.begin_commit(changes);
         transaction.run_all(batch.statements).await?;
+        let with_views = self.store.notifier.is_heard();
         Ok(Step::Commit(Done {
+            under_way,
             fresh,
             counter_before: found.counter,
             counter_after: transaction.advance_counter(found.counter).await?,
-            notices: notices(&numbers, changes, &found.same)?,
+            notices: notices(&numbers, changes, &found.same, with_views)?,
         }))
     }
 
@@ -132,9 +137,10 @@ impl Write for Commit {
             targets.remember(&target, number);
         }
         if notifier.observe(done.counter_before, done.counter_after) {
-            notifier.send([StoreChange::Anything]);
+            notifier.send_anything();
         }
-        notifier.send(done.notices);
+        notifier.send(self.store.cache.next_commit(), done.notices);
+        drop(done.under_way);
         CommitOutcome::Committed
     }
 }
@@ -162,10 +168,27 @@ fn notices(
     numbers: &Numbers,
     changes: &ChangeSet,
     same: &HashSet<(i64, String)>,
-) -> Result<Vec<StoreChange>> {
+    with_views: bool,
+) -> Result<Vec<Notice>> {
     let mut told = Changes::default();
+    let now = |id: &RecordId, payload: Option<&Payload>, schema_version, pending| {
+        let payload = payload.filter(|_| with_views)?.clone();
+        Some(LocalRecord {
+            id: id.clone(),
+            payload,
+            schema_version,
+            pending,
+        })
+    };
     for record in &changes.records {
-        told.record(&record.key.target, &record.key.id);
+        let id = &record.key.id;
+        let view = now(
+            id,
+            record.view.as_ref(),
+            record.schema_version,
+            record.pending > 0,
+        );
+        told.record(&record.key.target, id, view);
     }
     for page in &changes.confirmed {
         let number = numbers.of(&page.target)?;
@@ -173,16 +196,18 @@ fn notices(
             if same.contains(&(number, confirmation.id.as_str().to_owned())) {
                 continue;
             }
-            told.record(&page.target, &confirmation.id);
+            let id = &confirmation.id;
+            let view = now(id, confirmation.state.payload(), page.schema_version, false);
+            told.record(&page.target, id, view);
         }
     }
     for key in &changes.removals {
-        told.record(&key.target, &key.id);
+        told.record(&key.target, &key.id, None);
     }
     for op in &changes.ops {
         if let OpChange::Append(op) = op {
             told.enqueued(op.key.scope());
         }
     }
-    Ok(told.into_notices())
+    Ok(told.into_notices(with_views))
 }

@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sync_core::Result;
+#[cfg(feature = "rusqlite")]
+use sync_core::{ErrorKind, SyncError};
 
 use crate::{dialect::Dialect, row::Row, sql::Sql};
 
@@ -86,6 +88,30 @@ impl Database {
             dialect: Dialect::Sqlite,
             driver: Driver::Direct(Arc::new(direct)),
         }
+    }
+
+    /// How many commits others made, as the database counts them; `None` if it cannot tell at once.
+    pub(crate) fn commits_of_others(&self) -> Option<i64> {
+        match &self.driver {
+            Driver::Pooled(_) => None,
+            #[cfg(feature = "rusqlite")]
+            Driver::Direct(direct) => direct.commits_of_others(),
+        }
+    }
+
+    /// Whether reads end in the calling task, without waiting for another.
+    pub(crate) fn answers_at_once(&self) -> bool {
+        match &self.driver {
+            Driver::Pooled(_) => false,
+            #[cfg(feature = "rusqlite")]
+            Driver::Direct(direct) => direct.answers_at_once(),
+        }
+    }
+
+    /// Whether statements run within the process.
+    #[cfg(feature = "rusqlite")]
+    pub(crate) fn is_direct(&self) -> bool {
+        matches!(self.driver, Driver::Direct(_))
     }
 
     /// The connections for reading single statements.
@@ -220,6 +246,25 @@ impl Transaction<'_> {
             Self::Pooled(transaction) => transaction.run(sql).await,
             #[cfg(feature = "rusqlite")]
             Self::Direct(transaction) => transaction.run(sql),
+        }
+    }
+
+    /// Runs a statement within the process and shows its rows where they lie.
+    ///
+    /// # Errors
+    /// `Internal` if statements do not run within the process.
+    #[cfg(feature = "rusqlite")]
+    pub(crate) fn visit(
+        &self,
+        sql: Sql,
+        visit: &mut dyn FnMut(&direct::VisitedRow<'_>) -> Result<()>,
+    ) -> Result<()> {
+        match self {
+            Self::Direct(transaction) => transaction.visit(sql, visit),
+            Self::Pooled(_) => Err(SyncError::new(
+                ErrorKind::Internal,
+                "rows of another process cannot be visited",
+            )),
         }
     }
 

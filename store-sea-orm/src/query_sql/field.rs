@@ -1,16 +1,59 @@
 //! Fields of a payload in SQLite's JSON functions.
 
-use sync_core::query::FieldPath;
+use sync_core::query::{FieldPath, FilterValue};
+
+use crate::sql::Param;
 
 /// A name as an SQL identifier.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// The value of a field of the JSON in `column`: a number, a text, 1 or 0 for a boolean, null if missing; arrays and
-/// objects as JSON text. Index and query write it the same way, or SQLite would not see that they match.
-pub(crate) fn value(column: &str, path: &FieldPath) -> String {
-    format!("json_extract({column}, {})", json_path(path))
+/// A field of the JSON in `column` as one value that SQLite compares and sorts as the query language does.
+/// Index and query write it the same way, or SQLite would not see that they match.
+///
+/// SQLite sorts null, numbers, texts, blobs. Null, numbers and texts are themselves. Booleans are two numbers below
+/// all that a record may hold where SQL is asked (see [`super::is_regular`]); arrays and objects are the empty blob.
+pub(crate) fn comparable(column: &str, path: &FieldPath) -> String {
+    let path_text = json_path(path);
+    comparable_of(
+        &kind(column, path),
+        &format!("json_extract({column}, {path_text})"),
+    )
+}
+
+/// As [`comparable`], for a column of an index; the id is its own column.
+pub(crate) fn column(column: &str, path: &FieldPath) -> String {
+    if path.is_id() {
+        "id".to_owned()
+    } else {
+        comparable(column, path)
+    }
+}
+
+/// The same of a JSON value whose type and value SQL knows already.
+pub(super) fn comparable_of(kind: &str, value: &str) -> String {
+    format!(
+        "CASE {kind} WHEN 'false' THEN -9e999 WHEN 'true' THEN -1e300 WHEN 'array' THEN x'' WHEN 'object' THEN x'' \
+         ELSE {value} END"
+    )
+}
+
+/// Greater than both booleans, less than all numbers of records, as SQL and as a number.
+pub(super) const BELOW_NUMBERS: &str = "-1e299";
+const LEAST_NUMBER: f64 = -1e299;
+
+/// An operand in the form of [`comparable`].
+pub(super) fn comparable_operand(operand: &FilterValue) -> Param {
+    match operand {
+        FilterValue::Null => Param::Int(None),
+        FilterValue::Bool(false) => Param::Float(f64::NEG_INFINITY),
+        FilterValue::Bool(true) => Param::Float(-1e300),
+        FilterValue::Int(operand) => (*operand).into(),
+        // No number of a record lies below, so that nothing comes to be equal that was not.
+        FilterValue::Float(operand) => operand.max(LEAST_NUMBER).into(),
+        FilterValue::Text(operand) => operand.as_str().into(),
+    }
 }
 
 /// The JSON type of a field as a text; null if missing.

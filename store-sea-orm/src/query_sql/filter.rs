@@ -8,7 +8,7 @@ use sync_core::{
     query::{Comparison, FieldPath, Filter, FilterValue, LikePattern, LikeToken},
 };
 
-use super::field::{json_path, kind, value};
+use super::field::{BELOW_NUMBERS, comparable, comparable_of, comparable_operand, json_path, kind};
 use crate::sql::Sql;
 
 /// The column that is filtered.
@@ -76,7 +76,7 @@ fn compare(sql: &mut Sql, path: &FieldPath, comparison: &Comparison) -> Result<(
     Ok(())
 }
 
-/// A field as SQL: its value, and tests of its kind.
+/// A field as SQL: a value that compares as the query language does, and tests of its kind.
 pub(super) struct Field {
     pub(super) value: String,
     /// The JSON type; `None` for the id, which is always a text.
@@ -94,25 +94,25 @@ impl Field {
             }
         } else {
             Self {
-                value: value(VIEW, path),
+                value: comparable(VIEW, path),
                 kind: Some(kind(VIEW, path)),
                 path: json_path(path),
             }
         }
     }
 
-    /// Appends a test that is true if the field has one of these JSON types (`'text'`, ...).
-    fn has_kind(&self, sql: &mut Sql, kinds: &str) {
+    /// Appends a test that is true if the field is a text.
+    fn is_text(&self, sql: &mut Sql) {
         match &self.kind {
-            Some(kind) => sql.push(kind).push(" IN (").push(kinds).push(")"),
-            None => sql.push(if kinds.contains("'text'") { "1" } else { "0" }),
+            Some(kind) => sql.push(kind).push(" = 'text'"),
+            None => sql.push("1"),
         };
     }
 
     /// Appends a test that is true if the field is null or missing.
     fn is_null(&self, sql: &mut Sql) {
         match &self.kind {
-            Some(kind) => sql.push("COALESCE(").push(kind).push(", 'null') = 'null'"),
+            Some(_) => sql.push(&self.value).push(" IS NULL"),
             None => sql.push("0"),
         };
     }
@@ -124,39 +124,67 @@ impl Field {
         }
     }
 
-    /// The value comes first, so that an index on it can serve; the kind keeps out values of another kind that SQL
-    /// finds equal (1 and true) or ordered (numbers before texts).
+    /// Appends `value operator operand`, with the end of the operand's kind where the operator has none.
     fn ordered(&self, sql: &mut Sql, operator: &str, operand: &FilterValue) {
-        let value = |sql: &mut Sql| {
-            sql.push(&self.value).push(" ").push(operator).push(" ");
-        };
-        let kinds = match operand {
+        let is_id = self.kind.is_none();
+        let (least, beyond) = match operand {
             FilterValue::Null => {
                 sql.push("0");
                 return;
             }
-            FilterValue::Bool(operand) => {
-                value(sql);
-                sql.bind(*operand);
-                BOOLEANS
+            FilterValue::Bool(operand) => return self.ordered_bool(sql, operator, *operand),
+            // The column of the id would take numbers for texts.
+            FilterValue::Int(_) | FilterValue::Float(_) if is_id => {
+                sql.push("0");
+                return;
             }
-            FilterValue::Int(operand) => {
-                value(sql);
-                sql.bind(*operand);
-                NUMBERS
-            }
-            FilterValue::Float(operand) => {
-                value(sql);
-                sql.bind(*operand);
-                NUMBERS
-            }
-            FilterValue::Text(operand) => {
-                value(sql);
-                sql.bind(operand.as_str());
-                TEXTS
+            FilterValue::Int(_) | FilterValue::Float(_) => (BELOW_NUMBERS, "''"),
+            FilterValue::Text(_) => ("''", "x''"),
+        };
+        sql.push(&self.value).push(" ").push(operator).push(" ");
+        sql.bind(comparable_operand(operand));
+        if is_id || operator == "=" {
+            return;
+        }
+        let (other, end) = if operator.starts_with('<') {
+            (" >= ", least)
+        } else {
+            (" < ", beyond)
+        };
+        sql.push(" AND ").push(&self.value).push(other).push(end);
+    }
+
+    fn ordered_bool(&self, sql: &mut Sql, operator: &str, operand: bool) {
+        let holds = |value: &bool| {
+            let order = value.cmp(&operand);
+            match operator {
+                "<" => order.is_lt(),
+                "<=" => order.is_le(),
+                ">" => order.is_gt(),
+                ">=" => order.is_ge(),
+                _ => order.is_eq(),
             }
         };
-        self.has_kind(sql.push(" AND "), kinds);
+        let values: Vec<FilterValue> = [false, true]
+            .into_iter()
+            .filter(holds)
+            .map(FilterValue::Bool)
+            .collect();
+        match &values[..] {
+            _ if self.kind.is_none() => {
+                sql.push("0");
+            }
+            [] => {
+                sql.push("0");
+            }
+            [value] => {
+                sql.push(&self.value).push(" = ").bind(comparable_operand(value));
+            }
+            values => {
+                sql.push(&self.value).push(" IN ");
+                sql.bind_list(values.iter().map(comparable_operand));
+            }
+        }
     }
 
     fn like(&self, sql: &mut Sql, pattern: &LikePattern) {
@@ -165,16 +193,21 @@ impl Field {
             return;
         };
         sql.push(&self.value).push(" GLOB ").bind(glob);
-        self.has_kind(sql.push(" AND "), TEXTS);
+        self.is_text(sql.push(" AND "));
     }
 
     /// A range, which an index can serve.
     fn starts_with(&self, sql: &mut Sql, prefix: &str) {
         sql.push(&self.value).push(" >= ").bind(prefix);
-        if let Some(end) = after_prefix(prefix) {
-            sql.push(" AND ").push(&self.value).push(" < ").bind(end);
+        match after_prefix(prefix) {
+            Some(end) => {
+                sql.push(" AND ").push(&self.value).push(" < ").bind(end);
+            }
+            None if self.kind.is_some() => {
+                sql.push(" AND ").push(&self.value).push(" < x''");
+            }
+            None => {}
         }
-        self.has_kind(sql.push(" AND "), TEXTS);
     }
 
     fn contains(&self, sql: &mut Sql, part: &FilterValue) {
@@ -188,7 +221,7 @@ impl Field {
                     .push(", ")
                     .bind(text.as_str())
                     .push(") > 0");
-                self.has_kind(sql.push(" AND "), TEXTS);
+                self.is_text(sql.push(" AND "));
             }
             sql.push(" OR ");
         }
@@ -203,7 +236,7 @@ impl Field {
             .push(&self.path);
         sql.push(") e WHERE ");
         let element = Field {
-            value: "e.value".to_owned(),
+            value: comparable_of("e.type", "e.value"),
             kind: Some("e.type".to_owned()),
             path: String::new(),
         };
@@ -211,57 +244,32 @@ impl Field {
         sql.push(")");
     }
 
-    /// Values of one kind share a list, which an index can serve.
+    /// The values share a list, which an index can serve.
     fn one_of(&self, sql: &mut Sql, operands: &[FilterValue]) {
-        let kinds: [(&str, IsOfKind); 3] = [
-            (BOOLEANS, |operand| matches!(operand, FilterValue::Bool(_))),
-            (NUMBERS, |operand| {
-                matches!(operand, FilterValue::Int(_) | FilterValue::Float(_))
-            }),
-            (TEXTS, |operand| matches!(operand, FilterValue::Text(_))),
-        ];
-        // A lone alternative stands without OR, which would keep the index away.
-        let mut separator = "";
-        if operands.contains(&FilterValue::Null) {
-            self.is_null(sql);
-            separator = " OR ";
-        }
-        for (names, is_of_kind) in kinds {
-            let mut values = operands.iter().filter(|operand| is_of_kind(operand)).peekable();
-            if values.peek().is_none() {
-                continue;
+        let is_id = self.kind.is_none();
+        let comparable: Vec<&FilterValue> = operands
+            .iter()
+            .filter(|operand| match operand {
+                FilterValue::Null => false,
+                FilterValue::Text(_) => true,
+                FilterValue::Bool(_) | FilterValue::Int(_) | FilterValue::Float(_) => !is_id,
+            })
+            .collect();
+        // A lone list stands without OR, which would keep the index away.
+        let nulls = operands.contains(&FilterValue::Null);
+        match (nulls, comparable.is_empty()) {
+            (true, _) => self.is_null(sql),
+            (false, true) => {
+                sql.push("0");
             }
-            sql.push(separator).push("(").push(&self.value).push(" IN (");
-            for (index, operand) in values.enumerate() {
-                sql.push(if index > 0 { "," } else { "" });
-                bind_operand(sql, operand);
-            }
-            self.has_kind(sql.push(") AND "), names);
-            sql.push(")");
-            separator = " OR ";
+            (false, false) => {}
         }
-        if separator.is_empty() {
-            sql.push("0");
+        if !comparable.is_empty() {
+            sql.push(if nulls { " OR " } else { "" }).push(&self.value);
+            sql.push(" IN ")
+                .bind_list(comparable.into_iter().map(comparable_operand));
         }
     }
-}
-
-/// A test of an operand's kind.
-type IsOfKind = fn(&FilterValue) -> bool;
-
-const BOOLEANS: &str = "'true', 'false'";
-const NUMBERS: &str = "'integer', 'real'";
-const TEXTS: &str = "'text'";
-
-/// Binds a value as SQL compares it; booleans as 1 and 0.
-pub(super) fn bind_operand(sql: &mut Sql, operand: &FilterValue) {
-    match operand {
-        FilterValue::Null => sql.push("NULL"),
-        FilterValue::Bool(operand) => sql.bind(*operand),
-        FilterValue::Int(operand) => sql.bind(*operand),
-        FilterValue::Float(operand) => sql.bind(*operand),
-        FilterValue::Text(operand) => sql.bind(operand.as_str()),
-    };
 }
 
 /// The pattern for GLOB, which minds case and takes `?` for one character; `None` if it matches no text without NUL.

@@ -3,20 +3,28 @@
 pub(crate) mod field;
 mod filter;
 mod order;
+mod plan;
 mod regular;
 mod scan;
+#[cfg(feature = "rusqlite")]
+mod sweep;
 #[cfg(test)]
 #[cfg(feature = "sqlite")]
 pub(crate) mod tests;
 
+use std::sync::Arc;
+
 use sync_core::{
     LocalRecord, Payload, Result, Target,
-    query::{FieldPath, Filter, Query, QuerySpec, not_marked_deleted},
+    query::{Filter, Query, QuerySpec, not_marked_deleted},
 };
 
-pub(crate) use self::regular::is_regular;
+#[cfg(feature = "rusqlite")]
+use self::plan::Plan;
+pub(crate) use self::{plan::is_quick, regular::is_regular};
 use crate::{
-    dialect::Dialect, driver::Run, read::records::HAS_OPS, row::Row, rows::read_id, sql::Sql, store::Shared,
+    dialect::Dialect, driver::Run, read::records::HAS_OPS, row::Row, rows::read_id,
+    schema::indexes::Declared, sql::Sql, store::Shared,
 };
 
 /// What is asked of one target.
@@ -27,22 +35,21 @@ struct Selection {
     /// The checked query, for the parts that SQL leaves.
     query: Query,
     spec: QuerySpec,
-    /// The field that marks records as deleted, which are left out.
-    deleted_at: Option<FieldPath>,
+    /// The field that marks records as deleted, which are left out, and the indexes.
+    declared: Arc<Declared>,
 }
 
 impl Selection {
     /// Checks the query. `None` if the store holds nothing of the target.
     async fn of<R: Run>(store: &Shared, run: &R, target: &Target, spec: QuerySpec) -> Result<Option<Self>> {
         let query = Query::new(&spec)?;
-        let deleted_at = store.schemas.deleted_at_field(&target.collection);
-        let deleted_at = deleted_at.map(FieldPath::new).transpose()?;
+        let declared = store.schemas.of(&target.collection);
         let number = store.targets.find(run, target).await?;
         Ok(number.map(|number| Self {
             number,
             query,
             spec,
-            deleted_at,
+            declared,
         }))
     }
 
@@ -55,7 +62,7 @@ impl Selection {
         sql.push(" WHERE r.target_id = ").bind(self.number);
         sql.push(" AND r.view IS NOT NULL AND (SELECT irregular FROM sync_targets WHERE target_id = ");
         sql.bind(self.number).push(") = 0");
-        if let Some(field) = &self.deleted_at {
+        if let Some(field) = &self.declared.deleted_at {
             filter::condition(sql.push(" AND "), &not_marked_deleted(field.as_str()))?;
         }
         if let Some(filter) = &self.spec.filter {
@@ -99,6 +106,10 @@ pub(crate) async fn query(store: &Shared, target: &Target, spec: &QuerySpec) -> 
     if !dialect.evaluates_queries() {
         return scan::query(&store.database, &selection).await;
     }
+    #[cfg(feature = "rusqlite")]
+    if store.database.is_direct() && Plan::of(&selection.spec, &selection.declared) == Plan::Sweep {
+        return sweep::query(&store.database, &selection).await;
+    }
     let rows = reader.rows(selection.rows_sql(dialect)?).await?;
     if rows.is_empty() && is_irregular(&reader, selection.number).await? {
         return scan::query(&store.database, &selection).await;
@@ -119,6 +130,10 @@ pub(crate) async fn count(store: &Shared, target: &Target, filter: Option<&Filte
     let dialect = reader.dialect();
     if !dialect.evaluates_queries() {
         return scan::count(&store.database, &selection).await;
+    }
+    #[cfg(feature = "rusqlite")]
+    if store.database.is_direct() && Plan::of(&selection.spec, &selection.declared) == Plan::Sweep {
+        return sweep::count(&store.database, &selection).await;
     }
     let counted = reader.row(selection.count_sql(dialect)?).await?;
     let counted = counted.map(|row| row.count(0)).transpose()?.unwrap_or(0);

@@ -5,40 +5,73 @@ use sync_core::{
     query::{FieldPath, FilterValue, OrderBy, OrderValue, Position},
 };
 
-use super::filter::{Field, bind_operand};
+use super::{field::comparable_operand, filter::Field};
 use crate::sql::Sql;
-
-/// The rank of a kind of value, as the query language orders them.
-const RANKS: &str = "WHEN 'null' THEN 0 WHEN 'false' THEN 1 WHEN 'true' THEN 1 WHEN 'integer' THEN 2 WHEN 'real' \
-                     THEN 2 WHEN 'text' THEN 3 ELSE 4 END";
 
 /// A field of an order: what SQL orders by.
 struct OrderField {
-    /// The rank of the value's kind; `None` for the id, whose kind is always the same.
-    rank: Option<String>,
-    /// The value among those of its rank; null for arrays and objects, which are all equal.
     value: String,
+    is_id: bool,
     descending: bool,
 }
 
 impl OrderField {
     fn of(order: &OrderBy) -> Result<Self> {
         let field = Field::at(&FieldPath::new(&order.field)?);
-        Ok(match field.kind {
-            Some(kind) => Self {
-                rank: Some(format!("CASE COALESCE({kind}, 'null') {RANKS}")),
-                value: format!(
-                    "CASE WHEN {kind} IN ('array', 'object') THEN NULL ELSE {} END",
-                    field.value
-                ),
-                descending: order.descending,
-            },
-            None => Self {
-                rank: None,
-                value: field.value,
-                descending: order.descending,
-            },
+        Ok(Self {
+            is_id: field.kind.is_none(),
+            value: field.value,
+            descending: order.descending,
         })
+    }
+
+    /// Appends a condition that holds for the fields which the order takes for equal to `value`.
+    fn same(&self, sql: &mut Sql, value: &OrderValue) {
+        match (self.is_id, value) {
+            (true, OrderValue::Scalar(FilterValue::Text(id))) => {
+                sql.push("r.id = ").bind(id.as_str());
+            }
+            // The id is a text, whatever a position made elsewhere says of it.
+            (true, _) => {
+                sql.push("0");
+            }
+            (false, OrderValue::Composite) => {
+                sql.push(&self.value).push(" = x''");
+            }
+            (false, OrderValue::Scalar(value)) => {
+                sql.push(&self.value).push(" IS ").bind(comparable_operand(value));
+            }
+        }
+    }
+
+    /// Appends a condition that holds for the fields which come later in the order than `value`.
+    fn beyond(&self, sql: &mut Sql, value: &OrderValue) {
+        let operator = if self.descending { " < " } else { " > " };
+        match (self.is_id, value) {
+            (true, OrderValue::Scalar(FilterValue::Text(id))) => {
+                sql.push("r.id").push(operator).bind(id.as_str());
+            }
+            (true, value) => {
+                let before_texts = !matches!(value, OrderValue::Composite);
+                sql.push(if before_texts == self.descending { "0" } else { "1" });
+            }
+            (false, OrderValue::Scalar(FilterValue::Null)) if self.descending => {
+                sql.push("0");
+            }
+            (false, OrderValue::Scalar(FilterValue::Null)) => {
+                sql.push(&self.value).push(" IS NOT NULL");
+            }
+            (false, value) => {
+                sql.push(&self.value).push(operator);
+                match value {
+                    OrderValue::Composite => sql.push("x''"),
+                    OrderValue::Scalar(value) => sql.bind(comparable_operand(value)),
+                };
+                if self.descending {
+                    sql.push(" OR ").push(&self.value).push(" IS NULL");
+                }
+            }
+        }
     }
 }
 
@@ -47,11 +80,8 @@ pub(super) fn order_by(sql: &mut Sql, orders: &[OrderBy]) -> Result<()> {
     sql.push(" ORDER BY ");
     for order in orders {
         let field = OrderField::of(order)?;
-        let direction = if field.descending { " DESC, " } else { ", " };
-        if let Some(rank) = &field.rank {
-            sql.push(rank).push(direction);
-        }
-        sql.push(&field.value).push(direction);
+        sql.push(&field.value)
+            .push(if field.descending { " DESC, " } else { ", " });
     }
     sql.push("r.id");
     Ok(())
@@ -64,80 +94,20 @@ pub(super) fn after(sql: &mut Sql, orders: &[OrderBy], position: &Position) -> R
     // Equal in the first fields and beyond in the next; or equal in all and with a greater id.
     sql.push("(");
     for (count, (field, value)) in pairs.iter().enumerate() {
-        equal_in(sql, &pairs[..count]);
-        beyond(sql, field, value);
-        sql.push(" OR ");
+        same_in(sql, &pairs[..count]);
+        sql.push("(");
+        field.beyond(sql, value);
+        sql.push(") OR ");
     }
-    equal_in(sql, &pairs);
+    same_in(sql, &pairs);
     sql.push("r.id > ").bind(position.id().as_str()).push(")");
     Ok(())
 }
 
-/// Appends `a = ... AND b = ... AND `.
-fn equal_in(sql: &mut Sql, pairs: &[(&OrderField, &OrderValue)]) {
+/// Appends `a IS ... AND b IS ... AND `.
+fn same_in(sql: &mut Sql, pairs: &[(&OrderField, &OrderValue)]) {
     for (field, value) in pairs {
-        if let Some(field_rank) = &field.rank {
-            sql.push(field_rank)
-                .push(" = ")
-                .push(&rank(value).to_string())
-                .push(" AND ");
-        }
-        if let Some(operand) = operand(value) {
-            sql.push(&field.value).push(" = ");
-            bind_operand(sql, operand);
-            sql.push(" AND ");
-        }
-    }
-}
-
-fn beyond(sql: &mut Sql, field: &OrderField, value: &OrderValue) {
-    let operator = if field.descending { " < " } else { " > " };
-    let operand = operand(value);
-    sql.push("(");
-    match &field.rank {
-        Some(field_rank) => {
-            let rank = rank(value).to_string();
-            sql.push(field_rank).push(operator).push(&rank);
-            if let Some(operand) = operand {
-                sql.push(" OR ")
-                    .push(field_rank)
-                    .push(" = ")
-                    .push(&rank)
-                    .push(" AND ");
-                sql.push(&field.value).push(operator);
-                bind_operand(sql, operand);
-            }
-        }
-        None => match operand {
-            Some(FilterValue::Text(operand)) => {
-                sql.push(&field.value).push(operator).bind(operand.as_str());
-            }
-            // The id is a text, whatever a position made elsewhere says of it.
-            _ => {
-                let beyond_all = (rank(value) < TEXT_RANK) != field.descending;
-                sql.push(if beyond_all { "1" } else { "0" });
-            }
-        },
-    }
-    sql.push(")");
-}
-
-const TEXT_RANK: u8 = 3;
-
-fn rank(value: &OrderValue) -> u8 {
-    match value {
-        OrderValue::Scalar(FilterValue::Null) => 0,
-        OrderValue::Scalar(FilterValue::Bool(_)) => 1,
-        OrderValue::Scalar(FilterValue::Int(_) | FilterValue::Float(_)) => 2,
-        OrderValue::Scalar(FilterValue::Text(_)) => TEXT_RANK,
-        OrderValue::Composite => 4,
-    }
-}
-
-/// The value to compare with, if the rank alone does not settle it.
-fn operand(value: &OrderValue) -> Option<&FilterValue> {
-    match value {
-        OrderValue::Scalar(FilterValue::Null) | OrderValue::Composite => None,
-        OrderValue::Scalar(operand) => Some(operand),
+        field.same(sql, value);
+        sql.push(" AND ");
     }
 }

@@ -69,6 +69,7 @@ async fn scan_pages(
                 .map_err(|error| error.with_field(format!("payload of {}", record.id)))?;
             last = Some(record.id.clone());
             let deleted = selection
+                .declared
                 .deleted_at
                 .as_ref()
                 .and_then(|field| field.lookup(&fields));

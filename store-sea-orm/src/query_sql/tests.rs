@@ -14,7 +14,7 @@ fn selection(spec: QuerySpec) -> Selection {
         number: 1,
         query: Query::new(&spec).unwrap(),
         spec,
-        deleted_at: None,
+        declared: Arc::default(),
     }
 }
 
@@ -55,7 +55,7 @@ async fn a_declared_index_serves_comparisons_of_its_field() {
     ] {
         let spec = QuerySpec::new().filter(filter);
         let plan = plan(&store, selection(spec.clone()).rows_sql(Dialect::Sqlite).unwrap()).await;
-        assert!(plan.contains("USING INDEX sync_field_"), "{spec:?}\n{plan}");
+        assert!(plan.contains("USING INDEX sync_index"), "{spec:?}\n{plan}");
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use sync_core::{Payload, RecordId, RecordKey, RecordState, RecordSummary, Result, Target};
+use futures::FutureExt;
+use sync_core::{Payload, RecordId, RecordKey, RecordState, RecordSummary, Result, Target, View};
 
 use super::CHUNK;
 use crate::{
+    cache::Looked,
     driver::Run,
     row::Row,
     rows::{BASE_SELECT, LIVE, OP_SELECT, read_base, read_id, read_op, read_version},
@@ -108,6 +110,52 @@ fn read_into(record: &mut RecordState, row: &Row) -> Result<()> {
     Ok(())
 }
 
+/// What the app sees of one record.
+pub(crate) async fn load_view(store: &Shared, key: &RecordKey) -> Result<Option<View>> {
+    let ticket = match store.cache.view(store.database.commits_of_others(), key) {
+        Looked::Found(view) => return Ok(view),
+        Looked::Missing(ticket) => ticket,
+    };
+    let view = read_view(store, &store.database.reader(), key).await?;
+    store.cache.keep_view(ticket, key, &view);
+    Ok(view)
+}
+
+/// The same where the database answers in the calling task; `None` if it does not, or fails.
+pub(crate) fn view_at_once(store: &Shared, key: &RecordKey) -> Option<Option<View>> {
+    let ticket = match store.cache.view(store.database.commits_of_others(), key) {
+        Looked::Found(view) => return Some(view),
+        Looked::Missing(ticket) => ticket,
+    };
+    if !store.database.answers_at_once() {
+        return None;
+    }
+    let view = read_view(store, &store.database.reader(), key)
+        .now_or_never()?
+        .ok()?;
+    store.cache.keep_view(ticket, key, &view);
+    Some(view)
+}
+
+async fn read_view<R: Run>(store: &Shared, run: &R, key: &RecordKey) -> Result<Option<View>> {
+    let Some(number) = store.targets.find(run, &key.target).await? else {
+        return Ok(None);
+    };
+    let mut sql = Sql::new(
+        run.dialect(),
+        "SELECT view, schema_version FROM sync_records WHERE target_id = ",
+    );
+    sql.bind(number).push(" AND id = ").bind(key.id.as_str());
+    let Some(row) = run.row(sql).await? else {
+        return Ok(None);
+    };
+    let schema_version = row.small_count(1)?;
+    Ok(row.opt_text(0)?.map(|text| View {
+        payload: Payload::from_stored(text),
+        schema_version,
+    }))
+}
+
 /// Summaries of those of these records that there is a row for.
 pub(crate) async fn load_summaries(
     store: &Shared,
@@ -156,6 +204,6 @@ async fn summarize<R: Run>(run: &R, number: i64, ids: &[&str]) -> Result<Vec<Rec
     Ok(summaries)
 }
 
-/// How many operations the record `r` has.
-pub(crate) const HAS_OPS: &str =
-    "(SELECT COUNT(*) FROM sync_ops o WHERE o.target_id = r.target_id AND o.id = r.id)";
+/// Whether the record `r` has operations: 1 or 0.
+pub(crate) const HAS_OPS: &str = "CASE WHEN EXISTS \
+     (SELECT 1 FROM sync_ops o WHERE o.target_id = r.target_id AND o.id = r.id) THEN 1 ELSE 0 END";

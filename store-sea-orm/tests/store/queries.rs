@@ -1,13 +1,19 @@
 //! Queries with values that databases disagree about: SQLite answers as the reference evaluator does.
 
 use proptest::prelude::*;
-use store_sea_orm::{OpenOptions, SeaOrmLocalStore};
+use store_sea_orm::{OpenOptions, SeaOrmLocalStore, SqliteDriver};
 use sync_core::{
     CollectionSchema, LocalStore, Payload, RecordId,
     query::{Comparison, Filter, FilterValue, OrderBy, QuerySpec, count, evaluate, not_marked_deleted},
 };
 
 use crate::fixtures::{confirm, todos};
+
+const DRIVERS: &[SqliteDriver] = &[
+    #[cfg(feature = "rusqlite")]
+    SqliteDriver::Direct,
+    SqliteDriver::Sqlx,
+];
 
 /// JSON texts for the fields. Some make SQL misread the record, so that it must not be asked.
 fn json_value() -> impl Strategy<Value = String> {
@@ -179,12 +185,18 @@ fn record() -> impl Strategy<Value = String> {
     })
 }
 
-async fn answers_agree(rows: Vec<String>, specs: Vec<QuerySpec>) -> Result<(), TestCaseError> {
-    let store = SeaOrmLocalStore::open(OpenOptions::memory()).await.unwrap();
+async fn answers_agree(
+    options: OpenOptions,
+    rows: &[String],
+    specs: &[QuerySpec],
+) -> Result<(), TestCaseError> {
+    let store = SeaOrmLocalStore::open(options).await.unwrap();
     let schema = CollectionSchema::untyped("todos", "id")
         .unwrap()
         .with_deleted_at("gone")
-        .with_index("a");
+        .with_index("a")
+        .with_composite_index([OrderBy::asc("a"), OrderBy::desc("it's")])
+        .with_composite_index([OrderBy::asc("it's"), OrderBy::asc("$id"), OrderBy::asc("a.b")]);
     store.register(&[schema.with_index("it's")]).await.unwrap();
     let ids: Vec<_> = (0..rows.len()).map(|number| format!("r{number}")).collect();
     let pairs = || {
@@ -196,7 +208,7 @@ async fn answers_agree(rows: Vec<String>, specs: Vec<QuerySpec>) -> Result<(), T
     let reference: Vec<_> = pairs()
         .map(|(id, text)| (RecordId::new(id).unwrap(), Payload::parse(text).unwrap()))
         .collect();
-    for spec in specs {
+    for spec in specs.iter().cloned() {
         let visible = spec.clone().filter(not_marked_deleted("gone"));
         let expected = evaluate(&visible, reference.clone()).unwrap();
         let answer = store.query(&todos(), &spec).await.unwrap();
@@ -244,6 +256,9 @@ proptest! {
         specs in prop::collection::vec(spec(), 1..8),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(answers_agree(rows, specs))?;
+        for driver in DRIVERS {
+            let options = OpenOptions::memory().sqlite_driver(*driver);
+            runtime.block_on(answers_agree(options, &rows, &specs))?;
+        }
     }
 }

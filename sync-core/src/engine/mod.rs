@@ -22,6 +22,7 @@ mod run;
 mod status;
 mod sweep;
 mod watching;
+mod window;
 mod writes;
 
 use std::{

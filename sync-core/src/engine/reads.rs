@@ -7,11 +7,13 @@ use crate::{
     error::{ErrorKind, Result, SyncError},
     id::{RecordId, RecordKey},
     machine::upgrade_payload,
+    payload::Payload,
     policy::{CachePolicy, Freshness, ReadOptions},
     query::{Filter, QuerySpec},
+    record::CollectionSchema,
     record_state::LocalRecord,
     scope::Target,
-    store::{LocalStoreExt, TargetState},
+    store::{LocalStoreExt, TargetState, View},
 };
 
 /// The answer to a read of records without a Rust type.
@@ -70,6 +72,28 @@ impl SyncEngine {
         self.answer(&key.target, found, freshness).await
     }
 
+    /// The content of one record, of the current schema version, if the policy asks no remote and the store can
+    /// tell at once.
+    ///
+    /// # Errors
+    /// As [`SyncEngine::query`]; `Malformed` if it cannot be brought to the current schema version.
+    pub(crate) fn payload_at_once(
+        &self,
+        key: &RecordKey,
+        options: &ReadOptions,
+    ) -> Option<Result<Option<Payload>>> {
+        if options.policy != CachePolicy::OfflineOnly {
+            return None;
+        }
+        let known = self.inner.check_running();
+        let schema = match known.and_then(|()| self.inner.registered(&key.target.collection)) {
+            Ok(known) => &known.schema,
+            Err(error) => return Some(Err(error)),
+        };
+        let view = self.inner.store.view_at_once(key)?;
+        Some(view.map_or(Ok(None), |view| current(schema, view)))
+    }
+
     /// How many records of a collection a filter selects.
     ///
     /// # Errors
@@ -84,7 +108,15 @@ impl SyncEngine {
         self.inner.store.count(target, filter).await
     }
 
-    async fn answer(
+    /// The records that a query selects in the store.
+    pub(super) async fn stored(&self, target: &Target, spec: &QuerySpec) -> Result<Vec<LocalRecord>> {
+        spec.validate()?;
+        self.inner.check_running()?;
+        self.inner.registered(&target.collection)?;
+        self.inner.store.query(target, spec).await
+    }
+
+    pub(super) async fn answer(
         &self,
         target: &Target,
         found: Vec<LocalRecord>,
@@ -125,6 +157,16 @@ impl SyncEngine {
         if options.policy == CachePolicy::OfflineOnly {
             return Ok(Freshness::AsStored);
         }
+        // On the heap, so that reads which do not get here stay small.
+        Box::pin(self.refresh_as_needed(target, spec, options)).await
+    }
+
+    async fn refresh_as_needed(
+        &self,
+        target: &Target,
+        spec: Option<&QuerySpec>,
+        options: &ReadOptions,
+    ) -> Result<Freshness> {
         if self.is_recent(target, options).await? {
             return Ok(Freshness::Fresh);
         }
@@ -192,4 +234,17 @@ impl SyncEngine {
         self.detached(async move { run::search(&inner, &target, &spec).await })
             .await
     }
+}
+
+/// A view of the current schema version; `None` if the soft-delete field marks it.
+fn current(schema: &CollectionSchema, view: View) -> Result<Option<Payload>> {
+    if let Some(field) = &schema.deleted_at_field
+        && crate::query::is_marked_deleted(view.payload.to_object()?.get(field.as_str()))
+    {
+        return Ok(None);
+    }
+    if view.schema_version < schema.schema_version {
+        return upgrade_payload(schema, &view.payload, view.schema_version).map(Some);
+    }
+    Ok(Some(view.payload))
 }

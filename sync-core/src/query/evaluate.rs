@@ -124,6 +124,13 @@ impl Query {
         Position::new(values, id.clone())
     }
 
+    /// Whether a position lies after [`QuerySpec::after`], if the query has one.
+    pub fn admits(&self, position: &Position) -> bool {
+        self.after
+            .as_ref()
+            .is_none_or(|after| self.compare(position, after).is_gt())
+    }
+
     /// The order of two positions of this query. Total, and equal only for the same id with values that the order
     /// does not tell apart.
     pub fn compare(&self, a: &Position, b: &Position) -> Ordering {
@@ -160,11 +167,7 @@ impl Query {
                 continue;
             }
             let position = self.position(&id, &fields);
-            if self
-                .after
-                .as_ref()
-                .is_none_or(|after| self.compare(&position, after).is_gt())
-            {
+            if self.admits(&position) {
                 found.push((position, id, payload));
             }
         }

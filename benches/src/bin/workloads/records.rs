@@ -5,7 +5,7 @@ use sync_core::SyncRecord;
 
 /// A record of about 300 bytes of JSON, with an index for the query of W5.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, SyncRecord)]
-#[sync(collection = "todos")]
+#[sync(collection = "todos", index(owner, done, desc(updated_at)))]
 pub(crate) struct Todo {
     #[sync(id)]
     pub(crate) id: String,
@@ -13,7 +13,6 @@ pub(crate) struct Todo {
     pub(crate) body: String,
     pub(crate) done: bool,
     pub(crate) priority: i64,
-    #[sync(index)]
     pub(crate) owner: String,
     pub(crate) updated_at: i64,
 }

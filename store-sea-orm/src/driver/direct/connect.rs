@@ -49,11 +49,14 @@ pub(crate) async fn open(options: &OpenOptions, place: Place) -> Result<DirectDa
         let connection = Arc::new(Mutex::new(writer(&settings)?));
         let readers = match settings.place {
             Place::Memory => Readers::Writer(Arc::clone(&connection)),
-            Place::File(_) => Readers::Own(Arc::new(Idle {
-                settings,
-                connections: Mutex::default(),
-                most,
-            })),
+            Place::File(_) => Readers::Own(
+                Arc::new(Idle {
+                    settings,
+                    connections: Mutex::default(),
+                    most,
+                }),
+                Arc::downgrade(&connection),
+            ),
         };
         let writer = Writer::start(connection)?;
         Ok(DirectDatabase { writer, readers })

@@ -6,15 +6,19 @@
 
 mod connect;
 mod statement;
+mod visit;
 mod writer;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures::FutureExt;
 use sync_core::{ErrorKind, Result, SyncError};
 
-pub(crate) use self::connect::{Place, open};
 use self::{connect::Settings, writer::Writer};
+pub(crate) use self::{
+    connect::{Place, open},
+    visit::VisitedRow,
+};
 use super::Write;
 use crate::{row::Row, sql::Sql};
 
@@ -30,8 +34,8 @@ pub(crate) struct DirectDatabase {
 enum Readers {
     /// The writer's connection, the only one there is.
     Writer(Arc<Mutex<rusqlite::Connection>>),
-    /// Connections of their own.
-    Own(Arc<Idle>),
+    /// Connections of their own, and the writer's, which tells the commits of others from ours.
+    Own(Arc<Idle>, Weak<Mutex<rusqlite::Connection>>),
 }
 
 /// Connections for reading that nobody uses at the moment.
@@ -84,6 +88,24 @@ impl DirectDatabase {
             .with(|connection| statement::rows(connection, sql))
     }
 
+    /// How many commits of others SQLite has noticed; `None` if the writer is busy.
+    pub(super) fn commits_of_others(&self) -> Option<i64> {
+        match &self.readers {
+            // Nobody else can reach a store in memory.
+            Readers::Writer(_) => Some(0),
+            Readers::Own(_, writer) => {
+                let writer = writer.upgrade()?;
+                let connection = writer.try_lock().ok()?;
+                let mut statement = connection.prepare_cached("PRAGMA data_version").ok()?;
+                statement.query_row((), |row| row.get(0)).ok()
+            }
+        }
+    }
+
+    pub(super) fn answers_at_once(&self) -> bool {
+        matches!(self.readers, Readers::Own(..))
+    }
+
     /// Starts a transaction for reading.
     pub(super) fn begin_read(&self) -> Result<DirectTransaction> {
         let connection = self.readers.take()?;
@@ -124,7 +146,7 @@ impl DirectDatabase {
     ) -> Result<T> {
         match self.readers {
             Readers::Writer(_) => self.writer.read(|_| finish_now(work)).await,
-            Readers::Own(_) => finish_now(work),
+            Readers::Own(..) => finish_now(work),
         }
     }
 
@@ -135,7 +157,7 @@ impl DirectDatabase {
     /// Ends the writer's thread after what it has to do, and closes the connections.
     pub(super) async fn close(&self) {
         self.writer.close().await;
-        if let Readers::Own(idle) = &self.readers {
+        if let Readers::Own(idle, _) = &self.readers {
             lock(&idle.connections).clear();
         }
     }
@@ -145,7 +167,7 @@ impl Readers {
     fn take(&self) -> Result<Lent> {
         match self {
             Self::Writer(connection) => Ok(Lent::Shared(Arc::clone(connection))),
-            Self::Own(idle) => {
+            Self::Own(idle, _) => {
                 let kept = lock(&idle.connections).pop();
                 let connection = match kept {
                     Some(connection) => connection,
@@ -190,6 +212,12 @@ impl DirectTransaction {
     pub(super) fn rows(&self, sql: Sql) -> Result<Vec<Row>> {
         self.connection
             .with(|connection| statement::rows(connection, sql))
+    }
+
+    /// Runs a statement and shows its rows where they lie.
+    pub(super) fn visit(&self, sql: Sql, visit: &mut dyn FnMut(&VisitedRow<'_>) -> Result<()>) -> Result<()> {
+        self.connection
+            .with(|connection| visit::rows(connection, sql, visit))
     }
 
     pub(super) fn run(&self, sql: Sql) -> Result<()> {

@@ -8,5 +8,7 @@ const DRIVER: SqliteDriver = SqliteDriver::Sqlx;
 mod conformance;
 #[path = "../faults.rs"]
 mod faults;
+#[path = "../live.rs"]
+mod live;
 #[path = "../sharing.rs"]
 mod sharing;
