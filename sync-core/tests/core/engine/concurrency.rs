@@ -61,6 +61,29 @@ fn many_requests_make_two_syncs() {
     assert_eq!(lab.remote.push_log().len(), 1);
 }
 
+#[test]
+fn a_request_that_joins_one_that_waits_gets_all_that_it_asked_for() {
+    let steps = Steps::default();
+    let lab = Lab::stepping(&steps);
+    let a = steps.run(lab.device());
+    let (wake, woken) = futures::channel::oneshot::channel::<()>();
+    a.hooks.once(Moment::AfterPull, || async move {
+        let _ = woken.await;
+    });
+    let inbox = scope();
+    let mut running = Box::pin(a.todos.pull_only(&inbox));
+    assert!(steps.run_for(500, &mut running).is_none(), "it sleeps");
+    steps.run(a.create("1", "tea"));
+    lab.remote.put(&key("2"), payload("2", "milk"));
+    let both = async { futures::join!(a.todos.pull_only(&inbox), a.todos.push_only(&inbox)) };
+    let mut both = Box::pin(both);
+    assert!(steps.run_for(500, &mut both).is_none(), "both wait");
+    wake.send(()).unwrap();
+    steps.run(&mut running).unwrap();
+    let (pulled, pushed) = steps.run(&mut both);
+    assert_eq!((pulled.unwrap().pulled, pushed.unwrap().pushed), (1, 1));
+}
+
 // P12: the one who was taken for dead comes back in the middle of its sync.
 #[test]
 fn a_holder_that_lost_its_lease_commits_nothing_more() {

@@ -283,3 +283,18 @@ async fn after_a_restart_writes_are_later_than_everything_that_was_seen_before()
     restarted.create("2", "milk").await;
     assert!(restarted.ops().await.remove(0).stamp > seen);
 }
+
+#[tokio::test]
+async fn after_a_restart_writes_are_later_than_the_device_s_own_before() {
+    let lab = Lab::new();
+    let device = lab.device().await;
+    device.create("1", "tea").await;
+    let before = device.ops().await.remove(0).stamp;
+    device.engine().clear(&scope(), true).await.unwrap();
+    lab.time.clock.jump(-60_000_000);
+    let store = device.store.reopen();
+    drop(device);
+    let restarted = lab.open(store, LastWriteWins, EngineOptions::default()).await;
+    restarted.create("2", "milk").await;
+    assert!(restarted.ops().await.remove(0).stamp > before);
+}
