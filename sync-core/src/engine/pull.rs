@@ -249,6 +249,18 @@ impl Run<'_> {
         for target in self.targets.clone() {
             self.park_all(&target).await?;
             let generation = self.state(&target).generation + 1;
+            // First the mark that the collection is not complete: a failure in between must not hide what is missing.
+            let state = self.state(&target);
+            *state = TargetState {
+                generation,
+                incomplete: Some(Incomplete::Cleared),
+                ..TargetState::new(target.clone())
+            };
+            let changes = ChangeSet {
+                targets: vec![state.clone()],
+                ..ChangeSet::at(self.inner.now())
+            };
+            self.commit(changes).await?;
             loop {
                 let ids = self.inner.store.load_unmarked(
                     &target,
@@ -268,17 +280,6 @@ impl Run<'_> {
                 self.report.swept += ids.len() as u64;
                 self.commit(changes).await?;
             }
-            let state = self.state(&target);
-            *state = TargetState {
-                generation,
-                incomplete: Some(Incomplete::Cleared),
-                ..TargetState::new(target.clone())
-            };
-            let changes = ChangeSet {
-                targets: vec![state.clone()],
-                ..ChangeSet::at(self.inner.now())
-            };
-            self.commit(changes).await?;
         }
         Ok(())
     }

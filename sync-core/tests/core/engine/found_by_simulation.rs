@@ -10,6 +10,7 @@ use sync_core::{
 };
 
 use super::{
+    hooks::Moment,
     lab::{Lab, NeverAsked, Probe, payload},
     world::{key, remote_titles, scope, target, titles},
 };
@@ -403,4 +404,31 @@ async fn a_conflict_over_a_write_that_took_effect_after_all_is_settled() {
     a.sync().await;
     assert_eq!((a.pending().await, open_conflicts(&a).await), (0, 0));
     assert_eq!(a.titles().await, titles([("1", "mine")]));
+}
+
+// Seed 6786: the store failed while the records of a revoked scope were taken away, and the sync point stayed: when
+// the scope was granted again, no pull brought them.
+#[tokio::test]
+async fn a_revoked_scope_is_complete_again_when_it_is_granted_whatever_failed_in_between() {
+    for failing in 0..6 {
+        let lab = Lab::new();
+        let options = EngineOptions::default().with_commit_rows(1);
+        let a = lab.device_with(LastWriteWins, options).await;
+        for id in ["1", "2", "3"] {
+            lab.remote.put(&key(id), payload(id, "tea"));
+        }
+        a.sync().await;
+        lab.remote.set_access(&scope(), false);
+        for _ in 0..failing {
+            a.hooks.pass(Moment::BeforeSyncCommit);
+        }
+        let busy = SyncError::new(ErrorKind::Busy, "the store is locked");
+        a.hooks.fail(Moment::BeforeSyncCommit, busy);
+        a.failing_sync().await;
+        a.hooks.clear();
+        lab.remote.set_access(&scope(), true);
+        lab.pass_pauses();
+        a.sync().await;
+        assert_eq!(a.titles().await, remote_titles(&lab.remote), "commit {failing}");
+    }
 }
