@@ -6,7 +6,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sync_core::{ChangeSet, CommitOutcome, Fence, LeaseAnswer, LocalStore, Result, Timestamp};
+use sync_core::{
+    ChangeSet, CommitOutcome, Fence, LeaseAnswer, LocalStore, RecordKey, Result, Timestamp, WorkOut,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -86,6 +88,10 @@ impl LocalStore for RecordedStore {
         load_target, list_targets, load_ops, count_ops, load_conflicts, load_quarantine, load_unmarked,
         load_eviction_candidates, approx_size, changes, close
     );
+
+    async fn update(&self, keys: &[RecordKey], work: WorkOut) -> Result<Option<CommitOutcome>> {
+        self.recorder.note(self.inner.update(keys, work)).await
+    }
 
     async fn commit(&self, changes: ChangeSet) -> Result<CommitOutcome> {
         self.recorder.note(self.inner.commit(changes)).await

@@ -142,6 +142,8 @@ impl Changes {
     /// Notes a record as it is after the commit.
     pub(crate) fn record(&mut self, target: &Target, id: &RecordId, now: Option<LocalRecord>) {
         match self.records.get_mut(target) {
+            // One more than are listed tells that there are too many.
+            Some(records) if records.len() > MAX_IDS => {}
             Some(records) => {
                 records.insert(id.clone(), now);
             }

@@ -52,7 +52,7 @@ pub(crate) fn op_values(target_number: i64, op: &PendingOp) -> Result<Vec<Param>
             .map(|failure| json("op.last_failure", failure))
             .transpose()?
             .into(),
-        op.payload.as_ref().map(Payload::as_str).into(),
+        op.payload.as_ref().into(),
     ])
 }
 

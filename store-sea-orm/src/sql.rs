@@ -1,6 +1,8 @@
 //! Building statements: text with placeholders, and the values for them.
 
-use sync_core::{OpId, Timestamp};
+use std::borrow::Cow;
+
+use sync_core::{OpId, Payload, Timestamp};
 use uuid::Uuid;
 
 use crate::dialect::Dialect;
@@ -12,6 +14,8 @@ pub(crate) enum Param {
     Float(f64),
     Text(Option<String>),
     Bytes(Option<Vec<u8>>),
+    /// The text of a record, without a copy of it.
+    Record(Payload),
 }
 
 macro_rules! param_from {
@@ -39,18 +43,19 @@ param_from! {
     Uuid => |value| Self::Bytes(Some(value.as_bytes().to_vec()));
     OpId => |value| Self::from(value.as_uuid());
     Option<Uuid> => |value| Self::Bytes(value.map(|uuid| uuid.as_bytes().to_vec()));
+    Option<&Payload> => |value| value.map_or(Self::Text(None), |record| Self::Record(record.clone()));
 }
 
 /// A statement under construction.
 #[derive(Clone, Debug)]
 pub(crate) struct Sql {
     dialect: Dialect,
-    text: String,
+    text: Cow<'static, str>,
     params: Vec<Param>,
 }
 
 impl Sql {
-    pub(crate) fn new(dialect: Dialect, text: impl Into<String>) -> Self {
+    pub(crate) fn new(dialect: Dialect, text: impl Into<Cow<'static, str>>) -> Self {
         Self {
             dialect,
             text: text.into(),
@@ -64,16 +69,17 @@ impl Sql {
 
     /// Appends fixed text. Never put data here.
     pub(crate) fn push(&mut self, text: &str) -> &mut Self {
-        self.text.push_str(text);
+        self.text.to_mut().push_str(text);
         self
     }
 
     /// Appends a placeholder and its value.
     pub(crate) fn bind(&mut self, value: impl Into<Param>) -> &mut Self {
         self.params.push(value.into());
+        let text = self.text.to_mut();
         match self.dialect {
-            Dialect::Postgres => self.text.push_str(&format!("${}", self.params.len())),
-            Dialect::Sqlite | Dialect::MySql => self.text.push('?'),
+            Dialect::Postgres => text.push_str(&format!("${}", self.params.len())),
+            Dialect::Sqlite | Dialect::MySql => text.push('?'),
         }
         self
     }
@@ -141,8 +147,9 @@ impl Sql {
 
     /// Appends another statement, to be run after this one. Only for SQLite, whose placeholders have no numbers.
     pub(crate) fn append(&mut self, next: Sql) {
-        self.text.push_str("; ");
-        self.text.push_str(&next.text);
+        let text = self.text.to_mut();
+        text.push_str("; ");
+        text.push_str(&next.text);
         self.params.extend(next.params);
     }
 
@@ -153,7 +160,12 @@ impl Sql {
         self.params.extend(params);
     }
 
-    pub(crate) fn into_parts(self) -> (String, Vec<Param>) {
+    /// Whether nothing was pushed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    pub(crate) fn into_parts(self) -> (Cow<'static, str>, Vec<Param>) {
         (self.text, self.params)
     }
 }

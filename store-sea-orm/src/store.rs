@@ -9,7 +9,7 @@ use sync_core::{
     ChangeSet, CollectionSchema, CommitOutcome, ConflictQuery, ConflictRecord, EvictionCandidate,
     EvictionQuery, Fence, LeaseAnswer, LocalRecord, LocalStore, OpCounts, OpQuery, PendingOp, QuarantinedRow,
     RecordId, RecordKey, RecordState, RecordSummary, Result, Stamp, StoreChange, StoreInfo, SyncScope,
-    Target, TargetState, Timestamp, View, ViewChange,
+    Target, TargetState, Timestamp, View, ViewChange, WorkOut,
     query::{Filter, QuerySpec},
 };
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     cache::{Cache, Looked},
-    commit::Commit,
+    commit::{Commit, Update},
     dialect::Dialect,
     driver::{Database, Write},
     error::stopped,
@@ -409,6 +409,11 @@ impl LocalStore for SeaOrmLocalStore {
 
     async fn commit(&self, changes: ChangeSet) -> Result<CommitOutcome> {
         self.write(Commit::new(Arc::clone(&self.0), changes)).await
+    }
+
+    async fn update(&self, keys: &[RecordKey], work: WorkOut) -> Result<Option<CommitOutcome>> {
+        self.write(Update::new(Arc::clone(&self.0), keys.to_vec(), work))
+            .await
     }
 
     async fn acquire_lease(

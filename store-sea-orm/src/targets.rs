@@ -54,6 +54,14 @@ impl TargetNumbers {
         Ok(found)
     }
 
+    /// As [`TargetNumbers::find`], where what is read may still be undone.
+    pub(crate) async fn look_up<R: Run>(&self, run: &R, target: &Target) -> Result<Option<i64>> {
+        match self.cached(target) {
+            Some(number) => Ok(Some(number)),
+            None => select(run, target).await,
+        }
+    }
+
     /// The target of a number.
     pub(crate) async fn target_of<R: Run>(&self, run: &R, number: i64) -> Result<Target> {
         let cached = self

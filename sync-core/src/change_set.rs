@@ -71,6 +71,16 @@ pub enum OpChange {
     Replace(PendingOp),
     /// Removes an operation.
     Remove(OpId),
+    /// The operation with this `seq`, queued or in doubt, is about to be sent: it is in doubt from now on, and was
+    /// sent so often. Nothing happens if there is none.
+    MarkInDoubt {
+        /// The record.
+        key: RecordKey,
+        /// The place in the queue.
+        seq: u64,
+        /// As [`PendingOp::attempts`].
+        attempts: u32,
+    },
 }
 
 /// One transaction on a local store.

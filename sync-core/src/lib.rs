@@ -124,7 +124,7 @@ pub use scope::{CollectionName, ScopeKey, SyncScope, Target};
 pub use stamp::{HybridClock, Observed, Stamp};
 pub use store::{
     ConflictQuery, EvictionCandidate, EvictionQuery, Incomplete, LeaseAnswer, LocalStore, LocalStoreExt,
-    OpCounts, OpQuery, Pass, QuarantinedRow, StoreChange, StoreInfo, TargetState, View, ViewChange,
+    OpCounts, OpQuery, Pass, QuarantinedRow, StoreChange, StoreInfo, TargetState, View, ViewChange, WorkOut,
 };
 #[cfg(feature = "derive")]
 pub use sync_derive::SyncRecord;

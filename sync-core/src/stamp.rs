@@ -67,7 +67,21 @@ impl Stamp {
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:012x}-{:04x}-{:016x}", self.millis, self.counter, self.node)
+        // Every write makes two of these, and the formatting macros take ten times as long.
+        let mut text = [b'-'; 34];
+        put_hex(self.millis, &mut text[..12]);
+        put_hex(self.counter.into(), &mut text[13..17]);
+        put_hex(self.node, &mut text[18..]);
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// The lowest hexadecimal digits of a number, as many as there is room for.
+fn put_hex(number: u64, text: &mut [u8]) {
+    let mut rest = number;
+    for digit in text.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(rest & 15) as usize];
+        rest >>= 4;
     }
 }
 

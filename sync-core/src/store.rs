@@ -199,6 +199,10 @@ pub enum LeaseAnswer {
     },
 }
 
+/// Works out what to commit from records as they are now; `None` gives up. It has no effect besides, and may be
+/// called again with the records as they are then; the last call counts.
+pub type WorkOut = Box<dyn Fn(Vec<RecordState>) -> Result<Option<ChangeSet>> + Send + Sync>;
+
 /// What a commit changed, told after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -355,6 +359,24 @@ pub trait LocalStore: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// `LeaseLost` if the fence is not the current one; the store's own errors. Nothing was changed then.
     async fn commit(&self, changes: ChangeSet) -> Result<CommitOutcome>;
+
+    /// Reads records, works out a change set from them, and commits it. A store that can do this in one transaction
+    /// saves the reading outside of it and the guards.
+    ///
+    /// # Behavior
+    /// - `work` gets the records with these keys as [`LocalStore::load_records`] answers them. What it leaves is
+    ///   committed as by [`LocalStore::commit`]; `None` if it gave up.
+    /// - `Stale` tells that a record changed between reading and committing; the caller tries again.
+    ///
+    /// # Errors
+    /// As [`LocalStore::load_records`] and [`LocalStore::commit`], and what `work` returned. Nothing was changed then.
+    async fn update(&self, keys: &[RecordKey], work: WorkOut) -> Result<Option<CommitOutcome>> {
+        let records = self.load_records(keys).await?;
+        match work(records)? {
+            Some(changes) => self.commit(changes).await.map(Some),
+            None => Ok(None),
+        }
+    }
 
     /// Takes, renews or takes over the lease `name` for `holder`.
     ///

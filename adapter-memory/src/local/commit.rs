@@ -101,6 +101,7 @@ impl State {
                     None => (None, None),
                 },
                 OpChange::Remove(op_id) => (Some(*op_id), None),
+                OpChange::MarkInDoubt { .. } => (None, None),
             };
             let mut key_of = |op_id: OpId| {
                 known
@@ -173,6 +174,7 @@ impl State {
                 OpChange::Append(op) => self.queue.append(op),
                 OpChange::Replace(op) => self.queue.replace(op),
                 OpChange::Remove(op_id) => self.queue.remove(op_id),
+                OpChange::MarkInDoubt { seq, attempts, .. } => self.queue.mark_in_doubt(seq, attempts),
             }
         }
         self.queue.unblock(&changes.unblock);
@@ -257,6 +259,7 @@ impl State {
         let operated = changes.ops.iter().filter_map(|change| match change {
             OpChange::Append(op) | OpChange::Replace(op) => Some(op.key.clone()),
             OpChange::Remove(op_id) => self.queue.get(*op_id).map(|op| op.key.clone()),
+            OpChange::MarkInDoubt { key, .. } => Some(key.clone()),
         });
         let keys = written
             .chain(confirmed)

@@ -44,6 +44,15 @@ impl Queue {
         }
     }
 
+    /// Notes that the operation is about to be sent; does nothing if it is not there.
+    pub(super) fn mark_in_doubt(&mut self, seq: u64, attempts: u32) {
+        if let Some(mut op) = self.take(seq) {
+            op.state = OpState::InDoubt;
+            op.attempts = attempts;
+            self.insert(op);
+        }
+    }
+
     /// Takes the operation out; does nothing if it is not there.
     pub(super) fn remove(&mut self, op_id: OpId) {
         if let Some(seq) = self.by_id.get(&op_id).copied() {

@@ -1,12 +1,15 @@
 //! What must hold for a change set to be written.
 
+#[cfg(feature = "rusqlite")]
+mod confirmed;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use sync_core::{
     ChangeSet, Confirmation, ConfirmedPage, ErrorKind, OpChange, OpId, RecordKey, Result, SyncError,
 };
 
-use super::{CHUNK, Numbers};
+use super::{CHUNK, Known, Numbers};
 use crate::{
     dialect::Dialect,
     driver::{Run, Transaction},
@@ -24,12 +27,14 @@ pub(super) enum Verdict {
 }
 
 /// What was found out on the way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Findings {
     /// The database's change counter before this commit.
     pub(super) counter: i64,
     /// Confirmed records that already have the confirmed state, by target number and id.
     pub(super) same: HashSet<(i64, String)>,
+    /// Whether there may be rows in quarantine.
+    pub(super) quarantined: bool,
 }
 
 /// One question to the database. Each answers with rows of two numbers and a text; no rows mean that all is well.
@@ -59,17 +64,42 @@ pub(super) async fn check(
     transaction: Transaction<'_>,
     numbers: &Numbers,
     changes: &ChangeSet,
+    known: &Known<'_>,
 ) -> Result<Verdict> {
-    let subjects = Subjects::of(numbers, changes)?;
-    let mut questions = subjects.questions().into_iter().peekable();
-    let mut findings = Findings::default();
-    let mut fence = None;
+    let subjects = Subjects::of(numbers, changes, known)?;
     let mut stale = BTreeSet::new();
+    let mut same = HashSet::new();
+    let mut questions = subjects.questions();
+    #[cfg(feature = "rusqlite")]
+    if let Transaction::Direct(transaction) = transaction {
+        confirmed::check(transaction, &subjects, &mut stale, &mut same)?;
+    } else {
+        questions.extend(subjects.questions_about_confirmed());
+    }
+    #[cfg(not(feature = "rusqlite"))]
+    questions.extend(subjects.questions_about_confirmed());
+    let mut questions = questions.into_iter().peekable();
+    let counter = transaction.counter()?;
+    let mut findings = Findings {
+        counter: counter.unwrap_or_default(),
+        same,
+        quarantined: true,
+    };
+    #[cfg(feature = "rusqlite")]
+    if let (Transaction::Direct(transaction), false) = (transaction, changes.understood.is_empty()) {
+        findings.quarantined = confirmed::any_quarantined(transaction)?;
+    }
+    let mut fence = None;
     let mut first = true;
     while first || questions.peek().is_some() {
-        let mut sql = Sql::new(transaction.dialect(), String::new());
+        let mut sql = Sql::new(transaction.dialect(), "");
         if first {
-            ask_once(&mut sql, transaction, changes);
+            if counter.is_none() {
+                sql.push(&format!(
+                    "SELECT {COUNTER}, data_version, NULL FROM pragma_data_version"
+                ));
+            }
+            ask_for_fence(&mut sql, changes);
         }
         // Small questions share a statement, so that a usual commit asks once.
         let mut rows = 0;
@@ -80,6 +110,9 @@ pub(super) async fn check(
             question.ask(&mut sql);
         }
         first = false;
+        if sql.is_empty() {
+            break;
+        }
         for row in transaction.rows(sql).await? {
             match row.int(0)? {
                 COUNTER => findings.counter = row.int(1)?,
@@ -108,27 +141,18 @@ pub(super) async fn check(
     }
     stale.extend(leftover_ops(transaction, numbers, changes).await?);
     if stale.is_empty() {
-        findings.counter = transaction.counter().unwrap_or(findings.counter);
         Ok(Verdict::Pass(findings))
     } else {
         Ok(Verdict::Stale(stale.into_iter().collect()))
     }
 }
 
-/// The questions that are asked in the first statement only.
-fn ask_once(sql: &mut Sql, transaction: Transaction<'_>, changes: &ChangeSet) {
-    if transaction.dialect() == Dialect::Sqlite {
-        sql.push(&format!(
-            "SELECT {COUNTER}, data_version, NULL FROM pragma_data_version"
-        ));
-    } else {
-        let (integer, text) = (integer(sql.dialect()), text(sql.dialect()));
-        sql.push(&format!(
-            "SELECT CAST({COUNTER} AS {integer}), CAST(0 AS {integer}), CAST(NULL AS {text})"
-        ));
-    }
+fn ask_for_fence(sql: &mut Sql, changes: &ChangeSet) {
     if let Some(fence) = &changes.fence {
-        select(sql, FENCE).push("token, NULL FROM sync_leases WHERE holder IS NOT NULL AND name = ");
+        let text = text(sql.dialect());
+        select(sql, FENCE).push(&format!(
+            "token, CAST(NULL AS {text}) FROM sync_leases WHERE holder IS NOT NULL AND name = "
+        ));
         sql.bind(fence.lease.as_str());
     }
 }
@@ -231,7 +255,7 @@ struct Subjects<'a> {
 }
 
 impl<'a> Subjects<'a> {
-    fn of(numbers: &Numbers, changes: &'a ChangeSet) -> Result<Self> {
+    fn of(numbers: &Numbers, changes: &'a ChangeSet, known: &Known<'_>) -> Result<Self> {
         let mut subjects = Self {
             keys: HashMap::new(),
             revisions: Vec::new(),
@@ -247,6 +271,9 @@ impl<'a> Subjects<'a> {
             .iter()
             .map(|record| (&record.key, record.read_revision));
         for (key, read_revision) in guards.chain(written) {
+            if known.revisions.get(key) == Some(&read_revision) {
+                continue;
+            }
             let number = numbers.of(&key.target)?;
             subjects.keys.insert((number, key.id.as_str()), key.clone());
             subjects
@@ -265,6 +292,9 @@ impl<'a> Subjects<'a> {
         }
         for op in &changes.ops {
             if let OpChange::Replace(op) = op {
+                if known.places.contains(&op.seq) {
+                    continue;
+                }
                 let seq = revision(op.seq)?;
                 subjects.places.push(seq);
                 subjects.replaced.insert(seq, &op.key);
@@ -274,7 +304,14 @@ impl<'a> Subjects<'a> {
     }
 
     fn questions(&self) -> Vec<Question<'_>> {
-        let mut questions: Vec<_> = self.revisions.chunks(CHUNK).map(Question::Revisions).collect();
+        let revisions = self.revisions.chunks(CHUNK).map(Question::Revisions);
+        revisions
+            .chain(self.places.chunks(CHUNK).map(Question::Places))
+            .collect()
+    }
+
+    fn questions_about_confirmed(&self) -> Vec<Question<'_>> {
+        let mut questions = Vec::new();
         for (number, ids) in &self.confirmed {
             questions.extend(ids.chunks(CHUNK).map(|ids| Question::Pending(*number, ids)));
         }
@@ -285,7 +322,6 @@ impl<'a> Subjects<'a> {
                     .map(|records| Question::Same(*number, records)),
             );
         }
-        questions.extend(self.places.chunks(CHUNK).map(Question::Places));
         questions
     }
 
@@ -309,7 +345,7 @@ async fn leftover_ops(
         .iter()
         .filter_map(|op| match op {
             OpChange::Remove(op_id) => Some(*op_id),
-            OpChange::Append(_) | OpChange::Replace(_) => None,
+            OpChange::Append(_) | OpChange::Replace(_) | OpChange::MarkInDoubt { .. } => None,
         })
         .collect();
     let mut stale = Vec::new();

@@ -9,21 +9,25 @@ mod rest;
 pub(crate) mod tests;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     sync::Arc,
 };
 
 use async_trait::async_trait;
-use sync_core::{ChangeSet, CommitOutcome, LocalRecord, OpChange, Payload, RecordId, Result, Target};
+use sync_core::{
+    ChangeSet, CommitOutcome, LocalRecord, OpChange, Payload, RecordId, RecordKey, Result, Target, WorkOut,
+};
 
 use self::guards::Verdict;
 use crate::{
     dialect::Dialect,
-    driver::{Run, Step, Transaction, Write},
+    driver::{PerDialect, Rows, Run, Shape, Statement, Step, Transaction, Write},
     error::corrupt,
     notify::{Changes, Notice},
-    sql::Sql,
+    read,
+    sql::{Param, Sql},
     store::{Shared, UnderWay},
 };
 
@@ -47,23 +51,34 @@ impl Numbers {
 #[derive(Debug)]
 pub(crate) struct Batch {
     dialect: Dialect,
-    statements: Vec<Sql>,
+    statements: Vec<Statement>,
+    /// See [`Transaction::runs_row_by_row`].
+    row_by_row: bool,
 }
 
 impl Batch {
-    fn new(dialect: Dialect) -> Self {
+    fn new(transaction: Transaction<'_>) -> Self {
         Self {
-            dialect,
+            dialect: transaction.dialect(),
             statements: Vec::new(),
+            row_by_row: transaction.runs_row_by_row(),
         }
     }
 
-    pub(crate) fn sql(&self, text: impl Into<String>) -> Sql {
+    pub(crate) fn sql(&self, text: impl Into<Cow<'static, str>>) -> Sql {
         Sql::new(self.dialect, text)
     }
 
     pub(crate) fn add(&mut self, sql: Sql) {
-        self.statements.push(sql);
+        self.statements.push(Statement::One(sql));
+    }
+
+    /// Adds a statement for rows with these values, one row after the other.
+    pub(crate) fn add_rows(&mut self, shape: &'static PerDialect<Shape>, params: Vec<Param>) {
+        if !params.is_empty() {
+            let shape = shape.of(self.dialect);
+            self.statements.push(Statement::Rows(Rows { shape, params }));
+        }
     }
 }
 
@@ -101,47 +116,117 @@ impl Write for Commit {
     type Answer = CommitOutcome;
 
     async fn run(&self, transaction: Transaction<'_>) -> Result<Step<Done, CommitOutcome>> {
-        let changes = &self.changes;
-        let (numbers, fresh) = self
-            .store
-            .targets
-            .intern(transaction, targets_of(changes))
-            .await?;
-        let numbers = Numbers(numbers);
-        let found = match guards::check(transaction, &numbers, changes).await? {
-            Verdict::Pass(found) => found,
-            Verdict::Stale(keys) => return Ok(Step::Undo(CommitOutcome::Stale(keys))),
-        };
-        let mut batch = Batch::new(transaction.dialect());
-        records::write(&mut batch, &numbers, changes, &found.same)?;
-        ops::write(&mut batch, &numbers, changes)?;
-        rest::write(&mut batch, &numbers, changes)?;
-        // From here to its end, nothing that is read is kept.
-        let under_way = self.store.begin_commit(changes);
-        transaction.run_all(batch.statements).await?;
-        let with_views = self.store.notifier.is_heard();
-        Ok(Step::Commit(Done {
-            under_way,
-            fresh,
-            counter_before: found.counter,
-            counter_after: transaction.advance_counter(found.counter).await?,
-            notices: notices(&numbers, changes, &found.same, with_views)?,
-        }))
+        write(&self.store, transaction, &self.changes, &Known::default()).await
     }
 
     fn committed(&self, done: Done) -> CommitOutcome {
+        done.tell(&self.store);
+        CommitOutcome::Committed
+    }
+}
+
+/// Reading records, and the write of what is worked out from them, in one transaction.
+pub(crate) struct Update {
+    store: Arc<Shared>,
+    keys: Vec<RecordKey>,
+    work: WorkOut,
+}
+
+impl Update {
+    pub(crate) fn new(store: Arc<Shared>, keys: Vec<RecordKey>, work: WorkOut) -> Self {
+        Self { store, keys, work }
+    }
+}
+
+impl fmt::Debug for Update {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Update").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Write for Update {
+    type Draft = Done;
+    type Answer = Option<CommitOutcome>;
+
+    async fn run(&self, transaction: Transaction<'_>) -> Result<Step<Done, Option<CommitOutcome>>> {
+        let records = read::records::load_within(&self.store, transaction, &self.keys).await?;
+        let revisions = records.iter().map(|record| record.revision);
+        let known = Known {
+            revisions: self.keys.iter().zip(revisions).collect(),
+            places: records
+                .iter()
+                .flat_map(|record| &record.ops)
+                .map(|op| op.seq)
+                .collect(),
+        };
+        let Some(changes) = (self.work)(records)? else {
+            return Ok(Step::Undo(None));
+        };
+        Ok(match write(&self.store, transaction, &changes, &known).await? {
+            Step::Commit(done) => Step::Commit(done),
+            Step::Undo(outcome) => Step::Undo(Some(outcome)),
+        })
+    }
+
+    fn committed(&self, done: Done) -> Option<CommitOutcome> {
+        done.tell(&self.store);
+        Some(CommitOutcome::Committed)
+    }
+}
+
+/// What was read in the transaction that checks it.
+#[derive(Debug, Default)]
+pub(crate) struct Known<'a> {
+    /// The revisions of records.
+    revisions: BTreeMap<&'a RecordKey, u64>,
+    /// Places in the queue that are taken.
+    places: HashSet<u64>,
+}
+
+async fn write(
+    store: &Arc<Shared>,
+    transaction: Transaction<'_>,
+    changes: &ChangeSet,
+    known: &Known<'_>,
+) -> Result<Step<Done, CommitOutcome>> {
+    let (numbers, fresh) = store.targets.intern(transaction, targets_of(changes)).await?;
+    let numbers = Numbers(numbers);
+    let found = match guards::check(transaction, &numbers, changes, known).await? {
+        Verdict::Pass(found) => found,
+        Verdict::Stale(keys) => return Ok(Step::Undo(CommitOutcome::Stale(keys))),
+    };
+    let mut batch = Batch::new(transaction);
+    records::write(&mut batch, &numbers, changes, &found.same)?;
+    ops::write(&mut batch, &numbers, changes)?;
+    rest::write(&mut batch, &numbers, changes, found.quarantined)?;
+    // From here to its end, nothing that is read is kept.
+    let under_way = store.begin_commit(changes);
+    transaction.run_all(batch.statements).await?;
+    let with_views = store.notifier.is_heard();
+    Ok(Step::Commit(Done {
+        under_way,
+        fresh,
+        counter_before: found.counter,
+        counter_after: transaction.advance_counter(found.counter).await?,
+        notices: notices(&numbers, changes, &found.same, with_views)?,
+    }))
+}
+
+impl Done {
+    /// What follows once it is durable.
+    fn tell(self, store: &Shared) {
         let Shared {
             targets, notifier, ..
-        } = &*self.store;
-        for (target, number) in done.fresh {
+        } = store;
+        for (target, number) in self.fresh {
             targets.remember(&target, number);
         }
-        if notifier.observe(done.counter_before, done.counter_after) {
+        if notifier.observe(self.counter_before, self.counter_after) {
             notifier.send_anything();
         }
-        notifier.send(self.store.cache.next_commit(), done.notices);
-        drop(done.under_way);
-        CommitOutcome::Committed
+        notifier.send(store.cache.next_commit(), self.notices);
+        drop(self.under_way);
     }
 }
 
@@ -155,6 +240,7 @@ fn targets_of(changes: &ChangeSet) -> BTreeSet<&Target> {
     targets.extend(changes.removals.iter().map(|key| &key.target));
     targets.extend(changes.ops.iter().filter_map(|op| match op {
         OpChange::Append(op) | OpChange::Replace(op) => Some(&op.key.target),
+        OpChange::MarkInDoubt { key, .. } => Some(&key.target),
         OpChange::Remove(_) => None,
     }));
     targets.extend(changes.targets.iter().map(|state| &state.target));
@@ -193,7 +279,7 @@ fn notices(
     for page in &changes.confirmed {
         let number = numbers.of(&page.target)?;
         for confirmation in &page.records {
-            if same.contains(&(number, confirmation.id.as_str().to_owned())) {
+            if !same.is_empty() && same.contains(&(number, confirmation.id.as_str().to_owned())) {
                 continue;
             }
             let id = &confirmation.id;

@@ -1,9 +1,33 @@
 //! The queue of operations.
 
-use sync_core::{ChangeSet, OpChange, PendingOp, Result};
+use std::sync::LazyLock;
+
+use sync_core::{ChangeSet, OpChange, Result};
 
 use super::{Batch, CHUNK, Numbers};
-use crate::rows::{OP_COLUMNS, assign_op, op_values, revision};
+use crate::{
+    driver::{PerDialect, Shape},
+    rows::{OP_COLUMNS, assign_op, op_values, revision},
+    sql::Param,
+};
+
+static APPEND: LazyLock<PerDialect<Shape>> = LazyLock::new(|| {
+    PerDialect::new(|_| {
+        let row = vec!["?"; OP_COLUMNS.split(", ").count()].join(", ");
+        Shape::new(
+            &format!("INSERT INTO sync_ops ({OP_COLUMNS}) VALUES "),
+            &format!("({row})"),
+            "",
+        )
+    })
+});
+
+static MARK_IN_DOUBT: LazyLock<PerDialect<Shape>> = LazyLock::new(|| {
+    PerDialect::new(|_| Shape::each("UPDATE sync_ops SET state = 'in_doubt', attempts = ? WHERE seq = ?"))
+});
+
+static REMOVE: LazyLock<PerDialect<Shape>> =
+    LazyLock::new(|| PerDialect::new(|_| Shape::each("DELETE FROM sync_ops WHERE op_id = ?")));
 
 pub(super) fn write(batch: &mut Batch, numbers: &Numbers, changes: &ChangeSet) -> Result<()> {
     // Neighbours of one kind share a statement; the order of the change set is kept.
@@ -26,12 +50,16 @@ pub(super) fn write(batch: &mut Batch, numbers: &Numbers, changes: &ChangeSet) -
 }
 
 fn write_chunk(batch: &mut Batch, numbers: &Numbers, changes: &[OpChange]) -> Result<()> {
-    let mut appended: Vec<&PendingOp> = Vec::new();
+    let mut appended = Vec::new();
     let mut removed = Vec::new();
+    let mut marked: Vec<Param> = Vec::new();
     for change in changes {
         match change {
-            OpChange::Append(op) => appended.push(op),
+            OpChange::Append(op) => appended.extend(op_values(numbers.of(&op.key.target)?, op)?),
             OpChange::Remove(op_id) => removed.push(*op_id),
+            OpChange::MarkInDoubt { seq, attempts, .. } => {
+                marked.extend([(*attempts).into(), revision(*seq)?.into()]);
+            }
             OpChange::Replace(op) => {
                 let mut sql = batch.sql("UPDATE sync_ops SET ");
                 assign_op(&mut sql, op_values(numbers.of(&op.key.target)?, op)?);
@@ -40,15 +68,11 @@ fn write_chunk(batch: &mut Batch, numbers: &Numbers, changes: &[OpChange]) -> Re
             }
         }
     }
-    if !appended.is_empty() {
-        let mut sql = batch.sql(format!("INSERT INTO sync_ops ({OP_COLUMNS}) VALUES "));
-        for (index, op) in appended.into_iter().enumerate() {
-            sql.push(if index > 0 { ", " } else { "" });
-            sql.bind_list(op_values(numbers.of(&op.key.target)?, op)?);
-        }
-        batch.add(sql);
-    }
-    if !removed.is_empty() {
+    batch.add_rows(&APPEND, appended);
+    batch.add_rows(&MARK_IN_DOUBT, marked);
+    if batch.row_by_row {
+        batch.add_rows(&REMOVE, removed.into_iter().map(Param::from).collect());
+    } else if !removed.is_empty() {
         let mut sql = batch.sql("DELETE FROM sync_ops WHERE op_id IN ");
         sql.bind_list(removed);
         batch.add(sql);

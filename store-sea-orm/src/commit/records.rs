@@ -1,11 +1,17 @@
 //! Record rows: writes of the engine, confirmations of the remote, marks, removals.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::LazyLock};
 
 use sync_core::{ChangeSet, ConfirmedPage, Payload, RecordWrite, RemoteState, Result, SyncError, Timestamp};
 
 use super::{Batch, CHUNK, Numbers};
-use crate::{query_sql::is_regular, row::counter, rows::BaseColumns, sql::Param};
+use crate::{
+    driver::{PerDialect, Shape},
+    query_sql::is_regular,
+    row::counter,
+    rows::BaseColumns,
+    sql::Param,
+};
 
 /// The columns an upsert writes besides the key and the revision.
 const CONTENT: [&str; 10] = [
@@ -20,6 +26,31 @@ const CONTENT: [&str; 10] = [
     "version_token",
     "version_order",
 ];
+
+static UPSERT: LazyLock<PerDialect<Shape>> = LazyLock::new(|| {
+    PerDialect::new(|dialect| {
+        let values = vec!["?"; CONTENT.len()].join(", ");
+        let assignments = CONTENT.map(|column| format!(", {column} = {}", dialect.inserted(column)));
+        Shape::new(
+            &format!(
+                "INSERT INTO sync_records (target_id, id, revision, {}) VALUES ",
+                CONTENT.join(", ")
+            ),
+            // Revisions start above those of removed rows, so that no revision ever stands for two states.
+            &format!("(?, ?, 1 + (SELECT revision_floor FROM sync_targets WHERE target_id = ?), {values})"),
+            &format!(
+                "{}revision = sync_records.revision + 1{}",
+                dialect.on_conflict("target_id, id"),
+                assignments.concat()
+            ),
+        )
+    })
+});
+
+static TOUCH: LazyLock<PerDialect<Shape>> = LazyLock::new(|| {
+    let text = "UPDATE sync_records SET revision = revision + 1 WHERE target_id = ? AND id = ?";
+    PerDialect::new(|_| Shape::each(text))
+});
 
 /// A row to write. Its revision is worked out by the database.
 struct NewRow<'a> {
@@ -39,6 +70,13 @@ pub(super) fn write(batch: &mut Batch, numbers: &Numbers, changes: &ChangeSet, s
     write_records(batch, numbers, &changes.records, changes.now)?;
     for keys in changes.touches.chunk_by(|(a, _), (b, _)| a.target == b.target) {
         let number = numbers.of(&keys[0].0.target)?;
+        if batch.row_by_row {
+            let values = keys
+                .iter()
+                .flat_map(|(key, _)| [number.into(), key.id.as_str().into()]);
+            batch.add_rows(&TOUCH, values.collect());
+            continue;
+        }
         for keys in keys.chunks(CHUNK) {
             touch(batch, number, keys.iter().map(|(key, _)| key.id.as_str()));
         }
@@ -67,26 +105,24 @@ fn write_records(
     records: &[RecordWrite],
     now: Timestamp,
 ) -> Result<()> {
-    for records in records.chunks(CHUNK) {
-        let mut rows = Vec::with_capacity(records.len());
-        for record in records {
-            // The payload of the base is stored only where it differs from the view.
-            let base_payload = record
-                .base
-                .payload()
-                .filter(|base| record.view.as_ref() != Some(base));
-            rows.push(NewRow {
-                target: numbers.of(&record.key.target)?,
-                id: record.key.id.as_str(),
-                schema_version: record.schema_version,
-                view: record.view.as_ref(),
-                base_payload,
-                base: BaseColumns::of(&record.base),
-                mark: counter("mark", record.mark)?,
-            });
-        }
-        upsert(batch, &rows, now);
+    let mut rows = Vec::with_capacity(records.len());
+    for record in records {
+        // The payload of the base is stored only where it differs from the view.
+        let base_payload = record
+            .base
+            .payload()
+            .filter(|base| record.view.as_ref() != Some(base));
+        rows.push(NewRow {
+            target: numbers.of(&record.key.target)?,
+            id: record.key.id.as_str(),
+            schema_version: record.schema_version,
+            view: record.view.as_ref(),
+            base_payload,
+            base: BaseColumns::of(&record.base),
+            mark: counter("mark", record.mark)?,
+        });
     }
+    upsert(batch, rows, now);
     Ok(())
 }
 
@@ -107,7 +143,7 @@ fn confirm(
                 format!("{} is confirmed as missing", record.id),
             ));
         }
-        if same.contains(&(number, record.id.as_str().to_owned())) {
+        if !same.is_empty() && same.contains(&(number, record.id.as_str().to_owned())) {
             unchanged.push(record.id.as_str());
             continue;
         }
@@ -121,9 +157,7 @@ fn confirm(
             mark,
         });
     }
-    for rows in changed.chunks(CHUNK) {
-        upsert(batch, rows, now);
-    }
+    upsert(batch, changed, now);
     for ids in unchanged.chunks(CHUNK) {
         set_mark(batch, number, ids.iter().copied(), mark);
     }
@@ -147,46 +181,28 @@ fn set_mark<'a>(batch: &mut Batch, number: i64, ids: impl IntoIterator<Item = &'
     batch.add(sql);
 }
 
-fn upsert(batch: &mut Batch, rows: &[NewRow<'_>], now: Timestamp) {
-    let mut sql = batch.sql(
-        "INSERT INTO sync_records (target_id, id, revision, schema_version, touched_at, view, base_payload, \
-         base_stamp, base_time, mark, base_kind, version_token, version_order) VALUES ",
-    );
-    for (index, row) in rows.iter().enumerate() {
-        sql.push(if index > 0 { ", (" } else { "(" });
-        sql.bind(row.target).push(",").bind(row.id);
-        // Revisions start above those of removed rows, so that no revision ever stands for two states.
-        sql.push(", 1 + (SELECT revision_floor FROM sync_targets WHERE target_id = ")
-            .bind(row.target)
-            .push(")");
-        let values: [Param; 10] = [
+fn upsert(batch: &mut Batch, rows: Vec<NewRow<'_>>, now: Timestamp) {
+    note_irregular(batch, &rows);
+    let mut params = Vec::with_capacity(rows.len() * (CONTENT.len() + 3));
+    for row in rows {
+        let row: [Param; CONTENT.len() + 3] = [
+            row.target.into(),
+            row.id.into(),
+            row.target.into(),
             row.schema_version.into(),
             now.into(),
-            row.view.map(Payload::as_str).into(),
-            row.base_payload.map(Payload::as_str).into(),
-            row.base.stamp.clone().into(),
+            row.view.into(),
+            row.base_payload.into(),
+            row.base.stamp.into(),
             row.base.server_time.into(),
             row.mark.into(),
             row.base.kind.into(),
-            row.base.version_token.clone().into(),
+            row.base.version_token.into(),
             row.base.version_order.into(),
         ];
-        for value in values {
-            sql.push(",").bind(value);
-        }
-        sql.push(")");
+        params.extend(row);
     }
-    let dialect = sql.dialect();
-    sql.push(&dialect.on_conflict("target_id, id"));
-    sql.push("revision = sync_records.revision + 1");
-    for column in CONTENT {
-        sql.push(", ")
-            .push(column)
-            .push(" = ")
-            .push(&dialect.inserted(column));
-    }
-    batch.add(sql);
-    note_irregular(batch, rows);
+    batch.add_rows(&UPSERT, params);
 }
 
 /// Remembers which targets hold a payload that SQL would read otherwise than we do.

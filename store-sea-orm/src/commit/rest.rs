@@ -1,16 +1,24 @@
 //! Target states, conflicts, quarantine, settings and the clock.
 
+use std::sync::LazyLock;
+
 use sync_core::{ChangeSet, ConflictRecord, QuarantinedRow, Result, Stamp, SyncPoint, TargetState};
 
 use super::{Batch, CHUNK, Numbers};
 use crate::{
     dialect::Dialect,
+    driver::{PerDialect, Shape},
     read::targets::{incomplete_name, pass_name},
     row::{counter, json},
     sql::{Param, Sql},
 };
 
-pub(super) fn write(batch: &mut Batch, numbers: &Numbers, changes: &ChangeSet) -> Result<()> {
+pub(super) fn write(
+    batch: &mut Batch,
+    numbers: &Numbers,
+    changes: &ChangeSet,
+    quarantined: bool,
+) -> Result<()> {
     for state in &changes.targets {
         write_target(batch, numbers.of(&state.target)?, state)?;
     }
@@ -20,7 +28,12 @@ pub(super) fn write(batch: &mut Batch, numbers: &Numbers, changes: &ChangeSet) -
     for row in &changes.quarantine {
         write_quarantine(batch, numbers.of(&row.target)?, row)?;
     }
-    for (target, ids) in &changes.understood {
+    // Rows that are put there by the same change set count as well.
+    let understood = changes
+        .understood
+        .iter()
+        .filter(|_| quarantined || !changes.quarantine.is_empty());
+    for (target, ids) in understood {
         let number = numbers.of(target)?;
         for ids in ids.chunks(CHUNK) {
             let mut sql = batch.sql("DELETE FROM sync_quarantine WHERE target_id = ");
@@ -122,17 +135,26 @@ fn write_setting(batch: &mut Batch, name: &str, value: Option<&str>) {
 }
 
 /// Keeps the greatest stamp: the text form sorts as stamps do.
+static CLOCK: LazyLock<PerDialect<Shape>> = LazyLock::new(|| {
+    PerDialect::new(|dialect| {
+        let (greatest, new) = (dialect.greatest(), dialect.inserted("value"));
+        let only_if_later = match dialect {
+            Dialect::Sqlite | Dialect::Postgres => " WHERE excluded.value > sync_meta.value",
+            Dialect::MySql => "",
+        };
+        Shape::new(
+            "INSERT INTO sync_meta (name, value) VALUES ",
+            "('clock', ?)",
+            &format!(
+                "{}value = {greatest}(sync_meta.value, {new}){only_if_later}",
+                dialect.on_conflict("name")
+            ),
+        )
+    })
+});
+
 fn write_clock(batch: &mut Batch, stamp: Stamp) {
-    let mut sql = batch.sql("INSERT INTO sync_meta (name, value) VALUES ");
-    sql.bind_list(["clock".to_owned(), stamp.to_string()]);
-    let dialect = sql.dialect();
-    let (greatest, new) = (dialect.greatest(), dialect.inserted("value"));
-    sql.push(&dialect.on_conflict("name"));
-    sql.push(&format!("value = {greatest}(sync_meta.value, {new})"));
-    if dialect != Dialect::MySql {
-        sql.push(" WHERE excluded.value > sync_meta.value");
-    }
-    batch.add(sql);
+    batch.add_rows(&CLOCK, vec![stamp.to_string().into()]);
 }
 
 /// Turns an insert into one that replaces the row with the same key.

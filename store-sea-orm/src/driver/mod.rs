@@ -7,6 +7,7 @@
 #[cfg(feature = "rusqlite")]
 pub(crate) mod direct;
 pub(crate) mod pooled;
+mod rows;
 
 use std::fmt;
 #[cfg(feature = "rusqlite")]
@@ -17,6 +18,7 @@ use sync_core::Result;
 #[cfg(feature = "rusqlite")]
 use sync_core::{ErrorKind, SyncError};
 
+pub(crate) use self::rows::{PerDialect, Rows, Shape, Statement};
 use crate::{dialect::Dialect, row::Row, sql::Sql};
 
 /// A database: one way to write, several to read.
@@ -269,11 +271,17 @@ impl Transaction<'_> {
     }
 
     /// Runs statements whose answers are of no interest, in order.
-    pub(crate) async fn run_all(&self, statements: Vec<Sql>) -> Result<()> {
+    pub(crate) async fn run_all(&self, statements: Vec<Statement>) -> Result<()> {
         match self {
-            Self::Pooled(transaction) => transaction.run_all(statements).await,
+            Self::Pooled(transaction) => {
+                let dialect = transaction.dialect();
+                let statements = statements
+                    .into_iter()
+                    .flat_map(|statement| statement.joined(dialect));
+                transaction.run_all(statements.collect()).await
+            }
             #[cfg(feature = "rusqlite")]
-            Self::Direct(transaction) => statements.into_iter().try_for_each(|sql| transaction.run(sql)),
+            Self::Direct(transaction) => transaction.run_all(statements),
         }
     }
 
@@ -286,12 +294,21 @@ impl Transaction<'_> {
         }
     }
 
-    /// On servers: how many commits there were before this one.
-    pub(crate) fn counter(&self) -> Option<i64> {
+    /// Whether running a prepared statement for each row is better than one statement for many rows.
+    pub(crate) fn runs_row_by_row(&self) -> bool {
         match self {
-            Self::Pooled(transaction) => transaction.counter(),
+            Self::Pooled(_) => false,
             #[cfg(feature = "rusqlite")]
-            Self::Direct(_) => None,
+            Self::Direct(_) => true,
+        }
+    }
+
+    /// The database's change counter before this commit; `None` if it takes a statement to ask for it.
+    pub(crate) fn counter(&self) -> Result<Option<i64>> {
+        match self {
+            Self::Pooled(transaction) => Ok(transaction.counter()),
+            #[cfg(feature = "rusqlite")]
+            Self::Direct(transaction) => transaction.foreign_commits().map(Some),
         }
     }
 

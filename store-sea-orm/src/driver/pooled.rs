@@ -49,6 +49,7 @@ async fn query<C: ConnectionTrait>(connection: &C, dialect: Dialect, sql: Sql) -
 fn statement(dialect: Dialect, sql: Sql) -> Statement {
     let (text, params) = sql.into_parts();
     let values = params.into_iter().map(|param| match param {
+        Param::Record(record) => Value::String(Some(record.as_str().to_owned())),
         Param::Int(value) => Value::BigInt(value),
         Param::Float(value) => Value::Double(Some(value)),
         Param::Text(value) => Value::String(value),

@@ -1,12 +1,13 @@
 //! The queue of operations.
 
-use sync_core::{OpCounts, OpQuery, PendingOp, Result, SyncScope};
+use sync_core::{OpCounts, OpQuery, OpStateKind, PendingOp, Result, SyncScope};
 
 use crate::{
     dialect::Dialect,
     driver::Run,
     row::counter,
     rows::{OP_SELECT, op_state_kind, read_op},
+    schema::tables::UNUSUAL_STATE,
     sql::{Conditions, Sql},
     store::Shared,
 };
@@ -68,6 +69,9 @@ async fn statement<R: Run>(store: &Shared, run: &R, query: &OpQuery) -> Result<O
             .go_on()
             .bind_list(query.states.iter().map(|state| state.as_str()));
     }
+    if !query.states.is_empty() && !query.states.contains(&OpStateKind::Queued) {
+        conditions.and().push("o.").push(UNUSUAL_STATE);
+    }
     if let Some(due_by) = query.due_by {
         conditions.and().push("o.next_attempt_at + 0 <= ").bind(due_by);
     }
@@ -96,27 +100,48 @@ async fn statement<R: Run>(store: &Shared, run: &R, query: &OpQuery) -> Result<O
 pub(crate) async fn count<R: Run>(run: &R, scope: Option<&SyncScope>) -> Result<OpCounts> {
     let mut counts = OpCounts::default();
     // One statement, so that numbers and time belong to one state of the store.
-    let mut sql = Sql::new(
-        run.dialect(),
-        "SELECT c.state, COUNT(*), (SELECT o.next_attempt_at FROM sync_ops o \
-         WHERE o.state IN ('queued', 'in_doubt') AND ",
-    );
-    sql.push(IS_HEAD);
-    if let Some(scope) = scope {
-        in_scope(sql.push(" AND o.target_id"), scope);
+    let mut sql = Sql::new(run.dialect(), "");
+    if run.dialect() == Dialect::Sqlite {
+        // The index by state has the others; all of them together are counted without looking at their states.
+        sql.push("SELECT 'queued', (SELECT COUNT(*) FROM sync_ops c WHERE TRUE");
+        scoped(&mut sql, "c", scope);
+        sql.push(") - (SELECT COUNT(*) FROM sync_ops c WHERE c.")
+            .push(UNUSUAL_STATE);
+        scoped(&mut sql, "c", scope);
+        sql.push("), ");
+        next_due(&mut sql, scope);
+        sql.push(" UNION ALL SELECT c.state, COUNT(*), NULL FROM sync_ops c WHERE c.")
+            .push(UNUSUAL_STATE);
+    } else {
+        sql.push("SELECT c.state, COUNT(*), ");
+        next_due(&mut sql, scope);
+        sql.push(" FROM sync_ops c WHERE TRUE");
     }
-    sql.push(" ORDER BY o.next_attempt_at LIMIT 1) FROM sync_ops c");
-    if let Some(scope) = scope {
-        in_scope(sql.push(" WHERE c.target_id"), scope);
-    }
+    scoped(&mut sql, "c", scope);
     sql.push(" GROUP BY c.state");
     for row in run.rows(sql).await? {
-        counts
-            .by_state
-            .insert(row.parse(0, op_state_kind)?, row.count(1)?);
-        counts.next_due = row.opt_time(2)?;
+        let number = row.count(1)?;
+        if number > 0 {
+            counts.by_state.insert(row.parse(0, op_state_kind)?, number);
+        }
+        counts.next_due = counts.next_due.or(row.opt_time(2)?);
     }
     Ok(counts)
+}
+
+/// The earliest time of an attempt, as a value.
+fn next_due(sql: &mut Sql, scope: Option<&SyncScope>) {
+    sql.push("(SELECT o.next_attempt_at FROM sync_ops o WHERE o.state IN ('queued', 'in_doubt') AND ")
+        .push(IS_HEAD);
+    scoped(sql, "o", scope);
+    sql.push(" ORDER BY o.next_attempt_at LIMIT 1)");
+}
+
+/// One more condition: the operation is of this scope.
+fn scoped(sql: &mut Sql, alias: &str, scope: Option<&SyncScope>) {
+    if let Some(scope) = scope {
+        in_scope(sql.push(" AND ").push(alias).push(".target_id"), scope);
+    }
 }
 
 fn in_scope(sql: &mut Sql, scope: &SyncScope) {

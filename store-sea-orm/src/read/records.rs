@@ -1,14 +1,18 @@
 //! Single records by key.
 
 use std::collections::BTreeSet;
+#[cfg(feature = "rusqlite")]
+use std::sync::LazyLock;
 
 use futures::FutureExt;
 use sync_core::{Payload, RecordId, RecordKey, RecordState, RecordSummary, Result, Target, View};
 
 use super::CHUNK;
+#[cfg(feature = "rusqlite")]
+use crate::driver::direct::DirectTransaction;
 use crate::{
     cache::Looked,
-    driver::Run,
+    driver::{Run, Transaction},
     row::Row,
     rows::{BASE_SELECT, LIVE, OP_SELECT, read_base, read_id, read_op, read_version},
     sql::{Param, Sql},
@@ -40,19 +44,80 @@ async fn load_all<R: Run>(store: &Shared, run: &R, keys: &[RecordKey]) -> Result
     Ok(records)
 }
 
+/// As [`load`], within a transaction that writes.
+pub(crate) async fn load_within(
+    store: &Shared,
+    transaction: Transaction<'_>,
+    keys: &[RecordKey],
+) -> Result<Vec<RecordState>> {
+    let mut numbers: Vec<Option<i64>> = Vec::with_capacity(keys.len());
+    for (place, key) in keys.iter().enumerate() {
+        let number = match same_as_before(keys, place) {
+            Some(before) => numbers[before],
+            None => store.targets.look_up(&transaction, &key.target).await?,
+        };
+        numbers.push(number);
+    }
+    #[cfg(feature = "rusqlite")]
+    if let Transaction::Direct(transaction) = transaction {
+        return load_each(transaction, keys, &numbers);
+    }
+    let mut records = Vec::with_capacity(keys.len());
+    for (keys, numbers) in keys.chunks(CHUNK).zip(numbers.chunks(CHUNK)) {
+        records.extend(load_numbered(&transaction, keys, numbers).await?);
+    }
+    Ok(records)
+}
+
+/// Loads records one by one, where a statement costs less than joining tables.
+#[cfg(feature = "rusqlite")]
+fn load_each(
+    transaction: &DirectTransaction,
+    keys: &[RecordKey],
+    numbers: &[Option<i64>],
+) -> Result<Vec<RecordState>> {
+    static RECORD: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "SELECT {RECORD_SELECT}, {BASE_SELECT} FROM sync_records r WHERE r.target_id = ? AND r.id = ?"
+        )
+    });
+    static OPS: LazyLock<String> = LazyLock::new(|| {
+        format!("SELECT {OP_SELECT} FROM sync_ops o WHERE o.target_id = ? AND o.id = ? ORDER BY o.seq")
+    });
+    let mut records: Vec<RecordState> = keys.iter().cloned().map(RecordState::absent).collect();
+    // A target without a number has nothing, and no row has a null for its target.
+    let params: Vec<Param> = keys
+        .iter()
+        .zip(numbers)
+        .flat_map(|(key, number)| [(*number).into(), key.id.as_str().into()])
+        .collect();
+    transaction.rows_each(&RECORD, &params, 2, |place, row| {
+        read_record(&mut records[place], &row, 0)
+    })?;
+    transaction.rows_each(&OPS, &params, 2, |place, row| {
+        let record = &mut records[place];
+        record.ops.push(read_op(&row, 0, record.key.target.clone())?);
+        Ok(())
+    })?;
+    Ok(records)
+}
+
 /// The numbers of the keys' targets; `None` for those the store holds nothing of.
 async fn find_all<R: Run>(store: &Shared, run: &R, keys: &[RecordKey]) -> Result<Vec<Option<i64>>> {
     let mut numbers: Vec<Option<i64>> = Vec::with_capacity(keys.len());
     for (place, key) in keys.iter().enumerate() {
-        let same_as_before = place
-            .checked_sub(1)
-            .filter(|before| keys[*before].target == key.target);
-        numbers.push(match same_as_before {
+        numbers.push(match same_as_before(keys, place) {
             Some(before) => numbers[before],
             None => store.targets.find(run, &key.target).await?,
         });
     }
     Ok(numbers)
+}
+
+/// The place before, if the record there is of the same target.
+fn same_as_before(keys: &[RecordKey], place: usize) -> Option<usize> {
+    let before = place.checked_sub(1)?;
+    (keys[before].target == keys[place].target).then_some(before)
 }
 
 /// Loads at most [`CHUNK`] records in one statement.
@@ -69,11 +134,9 @@ async fn load_numbered<R: Run>(
     if known.is_empty() {
         return Ok(records);
     }
-    let mut sql = Sql::new(
-        run.dialect(),
-        "SELECT k.place, r.revision, r.schema_version, r.mark, r.touched_at, ",
-    );
-    sql.push("r.view, ")
+    let mut sql = Sql::new(run.dialect(), "SELECT k.place, ");
+    sql.push(RECORD_SELECT)
+        .push(", ")
         .push(BASE_SELECT)
         .push(", ")
         .push(OP_SELECT)
@@ -95,12 +158,7 @@ async fn load_numbered<R: Run>(
 /// Reads one row, of which there is one for each operation, or one in all.
 fn read_into(record: &mut RecordState, row: &Row) -> Result<()> {
     if record.revision == 0 && row.opt_int(1)?.is_some() {
-        record.revision = row.count(1)?;
-        record.schema_version = row.small_count(2)?;
-        record.mark = row.count(3)?;
-        record.touched_at = row.time(4)?;
-        record.view = row.opt_text(5)?.map(Payload::from_stored);
-        record.base = read_base(row, 6, record.view.as_ref())?;
+        read_record(record, row, 1)?;
     }
     if row.opt_int(RECORD_WIDTH)?.is_some() {
         record
@@ -156,6 +214,19 @@ async fn read_view<R: Run>(store: &Shared, run: &R, key: &RecordKey) -> Result<O
     }))
 }
 
+/// The columns that [`read_record`] reads, before those of [`BASE_SELECT`].
+const RECORD_SELECT: &str = "r.revision, r.schema_version, r.mark, r.touched_at, r.view";
+
+fn read_record(record: &mut RecordState, row: &Row, first: usize) -> Result<()> {
+    record.revision = row.count(first)?;
+    record.schema_version = row.small_count(first + 1)?;
+    record.mark = row.count(first + 2)?;
+    record.touched_at = row.time(first + 3)?;
+    record.view = row.opt_text(first + 4)?.map(Payload::from_stored);
+    record.base = read_base(row, first + 5, record.view.as_ref())?;
+    Ok(())
+}
+
 /// Summaries of those of these records that there is a row for.
 pub(crate) async fn load_summaries(
     store: &Shared,
@@ -176,29 +247,54 @@ pub(crate) async fn load_summaries(
         return summarize(&reader, number, &distinct).await;
     }
     let transaction = store.database.begin_read().await?;
-    let summaries = summarize(&transaction.as_run(), number, &distinct).await;
+    let summaries = match transaction.as_run() {
+        #[cfg(feature = "rusqlite")]
+        Transaction::Direct(transaction) => summarize_each(transaction, number, &distinct),
+        run @ Transaction::Pooled(_) => summarize(&run, number, &distinct).await,
+    };
     transaction.finish(summaries).await
+}
+
+/// As [`summarize`], where a statement for each record costs less than one for many.
+#[cfg(feature = "rusqlite")]
+fn summarize_each(transaction: &DirectTransaction, number: i64, ids: &[&str]) -> Result<Vec<RecordSummary>> {
+    static SUMMARY: LazyLock<String> = LazyLock::new(|| {
+        format!("SELECT {SUMMARY_SELECT}, {HAS_OPS} FROM sync_records r WHERE r.target_id = ? AND r.id = ?")
+    });
+    let params: Vec<Param> = ids.iter().flat_map(|id| [number.into(), (*id).into()]).collect();
+    let mut summaries = Vec::new();
+    transaction.rows_each(&SUMMARY, &params, 2, |_, row| {
+        summaries.push(read_summary(&row)?);
+        Ok(())
+    })?;
+    Ok(summaries)
+}
+
+/// The columns that [`read_summary`] reads, before [`HAS_OPS`].
+const SUMMARY_SELECT: &str = "r.id, r.revision, r.base_kind, r.version_token, r.version_order";
+
+fn read_summary(row: &Row) -> Result<RecordSummary> {
+    Ok(RecordSummary {
+        id: read_id(row, 0)?,
+        revision: row.count(1)?,
+        live: row.int(2)? == LIVE,
+        version: read_version(row, 3)?,
+        pending: row.flag(5)?,
+    })
 }
 
 async fn summarize<R: Run>(run: &R, number: i64, ids: &[&str]) -> Result<Vec<RecordSummary>> {
     let mut summaries = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(CHUNK) {
-        let mut sql = Sql::new(
-            run.dialect(),
-            "SELECT r.id, r.revision, r.base_kind, r.version_token, r.version_order, ",
-        );
-        sql.push(HAS_OPS)
+        let mut sql = Sql::new(run.dialect(), "SELECT ");
+        sql.push(SUMMARY_SELECT)
+            .push(", ")
+            .push(HAS_OPS)
             .push(" FROM sync_records r WHERE r.target_id = ")
             .bind(number);
         sql.push(" AND r.id IN ").bind_list(chunk.iter().copied());
         for row in run.rows(sql).await? {
-            summaries.push(RecordSummary {
-                id: read_id(&row, 0)?,
-                revision: row.count(1)?,
-                live: row.int(2)? == LIVE,
-                version: read_version(&row, 3)?,
-                pending: row.flag(5)?,
-            });
+            summaries.push(read_summary(&row)?);
         }
     }
     Ok(summaries)

@@ -20,11 +20,18 @@ pub(crate) struct Step {
 }
 
 /// The history of the schema, oldest step first.
-pub(crate) const STEPS: &[Step] = &[Step {
-    version: 1,
-    name: "first tables",
-    statements: tables::version_1,
-}];
+pub(crate) const STEPS: &[Step] = &[
+    Step {
+        version: 1,
+        name: "first tables",
+        statements: tables::version_1,
+    },
+    Step {
+        version: 2,
+        name: "fewer index entries for operations",
+        statements: tables::version_2,
+    },
+];
 
 /// What kind of database may be taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,10 +204,14 @@ fn list_tables(dialect: Dialect) -> &'static str {
 #[cfg(test)]
 #[cfg(feature = "sqlite")]
 mod tests {
-    use sync_core::LocalStore;
+    use sync_core::{CollectionName, LocalStore, SyncScope, Target};
 
     use super::*;
-    use crate::{OpenOptions, SeaOrmLocalStore, open};
+    use crate::{
+        OpenOptions, SeaOrmLocalStore,
+        commit::tests::{confirm, queued},
+        open,
+    };
 
     fn second(_: Dialect) -> Vec<String> {
         vec![
@@ -236,8 +247,19 @@ mod tests {
         rows.iter().map(|row| row.text(0).unwrap()).collect()
     }
 
-    /// A store of version 1 with a setting in it.
-    async fn first_version() -> SeaOrmLocalStore {
+    /// The steps up to now and one more.
+    fn and_then(name: &'static str, statements: fn(Dialect) -> Vec<String>) -> Vec<Step> {
+        let version = STEPS.len() as i64 + 1;
+        let next = Step {
+            version,
+            name,
+            statements,
+        };
+        STEPS.iter().copied().chain([next]).collect()
+    }
+
+    /// A store of the newest version with a setting in it.
+    async fn newest_version() -> SeaOrmLocalStore {
         let store = SeaOrmLocalStore::open(OpenOptions::memory()).await.unwrap();
         let mut changes = sync_core::ChangeSet::default();
         changes
@@ -249,18 +271,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_older_store_is_brought_up_to_date_and_keeps_what_it_holds() {
-        let store = first_version().await;
+        let store = newest_version().await;
         let database = &store.shared().database;
-        let steps = [
-            STEPS[0],
-            Step {
-                version: 2,
-                name: "notes",
-                statements: second,
-            },
-        ];
+        let steps = and_then("notes", second);
         migrate(database, &steps, Neighbours::Refused).await.unwrap();
-        let names = [(1, "first tables".to_owned()), (2, "notes".to_owned())];
+        let names: Vec<_> = steps
+            .iter()
+            .map(|step| (step.version, step.name.to_owned()))
+            .collect();
         assert_eq!(history(database).await, names);
         let row = Sql::new(
             Dialect::Sqlite,
@@ -282,21 +300,62 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_of_the_first_version_keeps_its_queue() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let options = OpenOptions::file(folder.path().join("store.db"));
+        let store = SeaOrmLocalStore::open(options.clone()).await.unwrap();
+        let todos = Target::new(
+            CollectionName::new("todos").unwrap(),
+            SyncScope::new("s").unwrap(),
+        );
+        store
+            .commit(confirm(&todos, &[("a", r#"{"n":1}"#)]))
+            .await
+            .unwrap();
+        store.commit(queued(&todos, "b")).await.unwrap();
+        let before = store.load_ops(&Default::default()).await.unwrap();
+        // Back to what the first version made.
+        let changed =
+            |text: &String| text.contains("INDEX sync_ops_state") || text.contains("INDEX sync_ops_due");
+        let back = ["sync_ops_state", "sync_ops_due"]
+            .map(|index| format!("DROP INDEX {index}"))
+            .into_iter()
+            .chain(tables::version_1(Dialect::Sqlite).into_iter().filter(changed))
+            .chain(["DELETE FROM sync_migrations WHERE version > 1".to_owned()]);
+        for text in back {
+            let sql = Sql::new(Dialect::Sqlite, text);
+            store.shared().database.ask_writer(sql).await.unwrap();
+        }
+        store.close().await.unwrap();
+
+        let store = SeaOrmLocalStore::open(options).await.unwrap();
+        assert_eq!(history(&store.shared().database).await.len(), STEPS.len());
+        assert_eq!(store.load_ops(&Default::default()).await.unwrap(), before);
+        assert_eq!(store.count_ops(None).await.unwrap().total(), 1);
+        let indexes = Sql::new(
+            Dialect::Sqlite,
+            "SELECT sql FROM sqlite_schema WHERE name = 'sync_ops_state'",
+        );
+        let index = store
+            .shared()
+            .database
+            .reader()
+            .row(indexes)
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(index.text(0).unwrap().ends_with(tables::UNUSUAL_STATE));
+    }
+
+    #[tokio::test]
     async fn a_step_that_fails_leaves_the_store_as_it_was() {
-        let store = first_version().await;
+        let store = newest_version().await;
         let database = &store.shared().database;
         let before = tables(database).await;
-        let steps = [
-            STEPS[0],
-            Step {
-                version: 2,
-                name: "broken",
-                statements: failing,
-            },
-        ];
+        let steps = and_then("broken", failing);
         migrate(database, &steps, Neighbours::Refused).await.unwrap_err();
         assert_eq!(tables(database).await, before);
-        assert_eq!(history(database).await.len(), 1);
+        assert_eq!(history(database).await.len(), STEPS.len());
         assert_eq!(
             store.load_setting("theme").await.unwrap().as_deref(),
             Some("dark")
@@ -309,7 +368,7 @@ mod tests {
         let folder = tempfile::TempDir::new().unwrap();
         let options = OpenOptions::file(folder.path().join("store.db"));
         let (one, two) = futures::join!(open::open(&options), open::open(&options));
-        assert_eq!(history(&one.unwrap().database).await.len(), 1);
+        assert_eq!(history(&one.unwrap().database).await.len(), STEPS.len());
         two.unwrap();
     }
 }

@@ -119,10 +119,12 @@ impl Run<'_> {
 
     /// A state as it can be stored: a record of its type, in the current shape.
     fn fit(&self, target: &Target, id: &RecordId, state: RemoteState) -> Result<RemoteState, MalformedRow> {
-        let (RemoteState::Live(mut live), Ok(known)) =
-            (state.clone(), self.inner.registered(&target.collection))
-        else {
+        let Ok(known) = self.inner.registered(&target.collection) else {
             return Ok(state);
+        };
+        let mut live = match state {
+            RemoteState::Live(live) => live,
+            gone => return Ok(gone),
         };
         match fit_payload(&known.schema, &live.record, id) {
             Ok(record) => {

@@ -1,6 +1,9 @@
 //! Writes of the user: one transaction for the view, the queue and the clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use super::{Inner, SyncEngine, SyncEvent};
 use crate::{
@@ -14,7 +17,8 @@ use crate::{
     record::SyncRecord,
     record_state::RecordState,
     scope::{CollectionName, SyncScope, Target},
-    store::ConflictQuery,
+    stamp::Stamp,
+    store::{ConflictQuery, WorkOut},
 };
 
 /// How often a write is worked out anew because the record changed meanwhile.
@@ -106,6 +110,50 @@ impl Write {
     pub fn key(&self) -> &RecordKey {
         &self.key
     }
+
+    fn kind(&self) -> OpKind {
+        match self.intent {
+            Intent::Create(_) => OpKind::Create,
+            Intent::Update(_) => OpKind::Update,
+            Intent::Delete => OpKind::Delete,
+        }
+    }
+}
+
+/// Writes that are committed together.
+#[derive(Debug)]
+struct Request {
+    writes: Vec<Write>,
+    group: Option<uuid::Uuid>,
+}
+
+impl Request {
+    /// Each record once, in the order of the writes: that is the order of the queue.
+    fn keys(&self) -> Vec<RecordKey> {
+        let mut keys: Vec<RecordKey> = self.writes.iter().map(|write| write.key.clone()).collect();
+        if keys.len() > 1 {
+            let mut seen = BTreeSet::new();
+            keys.retain(|key| seen.insert(key.clone()));
+        }
+        keys
+    }
+}
+
+/// What some writes come to, given the records as they are.
+struct WorkedOut {
+    changes: ChangeSet,
+    written: Vec<Written>,
+    /// Records that waited for the user to resolve a conflict, as they are from now on. The conflict is to be kept
+    /// in step.
+    deferred: Vec<RecordState>,
+}
+
+/// What became of the attempt to read, work out and commit in one step.
+enum AtOnce {
+    Committed(Vec<Written>),
+    Stale,
+    /// An open conflict must be read as well.
+    MeetsConflict,
 }
 
 pub(crate) fn key_of<T: SyncRecord>(scope: &SyncScope, id: &T::Id) -> Result<RecordKey> {
@@ -160,16 +208,21 @@ impl SyncEngine {
                 .map_err(|error| error.with_operation("write").with_scope(write.key.scope()))?;
         }
         let group = (as_group && writes.len() > 1).then(|| inner.effects.new_uuid());
+        let request = Arc::new(Request { writes, group });
         for _ in 0..MAX_ROUNDS {
-            let (changes, written, kinds) = inner.work_out(&writes, group).await?;
-            if inner.store.commit(changes).await? == CommitOutcome::Committed {
-                for (written, kind) in written.iter().zip(kinds) {
+            let written = match inner.commit_at_once(&request).await? {
+                AtOnce::Committed(written) => Some(written),
+                AtOnce::Stale => None,
+                AtOnce::MeetsConflict => inner.commit_beside_conflicts(&request).await?,
+            };
+            if let Some(written) = written {
+                for (written, write) in written.iter().zip(&request.writes) {
                     inner.emit(SyncEvent::Enqueued {
                         key: written.key.clone(),
-                        kind,
+                        kind: write.kind(),
                     });
                 }
-                let scopes: BTreeSet<_> = writes.iter().map(|write| write.key.scope()).collect();
+                let scopes: BTreeSet<_> = request.writes.iter().map(|write| write.key.scope()).collect();
                 scopes.into_iter().for_each(|scope| inner.nudge(scope));
                 return Ok(written);
             }
@@ -188,18 +241,45 @@ impl Inner {
         }
     }
 
+    async fn commit_at_once(self: &Arc<Self>, request: &Arc<Request>) -> Result<AtOnce> {
+        let left: Arc<Mutex<Option<Vec<Written>>>> = Arc::default();
+        let work: WorkOut = Box::new({
+            let (inner, request, left) = (Arc::clone(self), Arc::clone(request), Arc::clone(&left));
+            move |before| {
+                let WorkedOut {
+                    changes,
+                    written,
+                    deferred,
+                } = inner.work_out(&request, before)?;
+                *left.lock().unwrap_or_else(PoisonError::into_inner) = Some(written);
+                Ok(deferred.is_empty().then_some(changes))
+            }
+        });
+        let outcome = self.store.update(&request.keys(), work).await?;
+        Ok(match outcome {
+            Some(CommitOutcome::Committed) => {
+                let written = left.lock().unwrap_or_else(PoisonError::into_inner).take();
+                AtOnce::Committed(written.unwrap_or_default())
+            }
+            Some(CommitOutcome::Stale(_)) => AtOnce::Stale,
+            None => AtOnce::MeetsConflict,
+        })
+    }
+
+    /// As [`Inner::commit_at_once`], of records with open conflicts; `None` if they changed meanwhile.
+    async fn commit_beside_conflicts(&self, request: &Request) -> Result<Option<Vec<Written>>> {
+        let before = self.store.load_records(&request.keys()).await?;
+        let mut worked_out = self.work_out(request, before)?;
+        for after in &worked_out.deferred {
+            self.follow_deferred(after, &mut worked_out.changes).await?;
+        }
+        let outcome = self.store.commit(worked_out.changes).await?;
+        Ok((outcome == CommitOutcome::Committed).then_some(worked_out.written))
+    }
+
     /// The change set of some writes, from the records as they are now.
-    async fn work_out(
-        &self,
-        writes: &[Write],
-        group: Option<uuid::Uuid>,
-    ) -> Result<(ChangeSet, Vec<Written>, Vec<OpKind>)> {
+    fn work_out(&self, request: &Request, before: Vec<RecordState>) -> Result<WorkedOut> {
         let now = self.now();
-        let mut keys: Vec<RecordKey> = writes.iter().map(|write| write.key.clone()).collect();
-        // In the order of the writes: that is the order of the queue.
-        let mut seen = BTreeSet::new();
-        keys.retain(|key| seen.insert(key.clone()));
-        let before = self.store.load_records(&keys).await?;
         // Another process on the same store may be ahead: a write is later than those it goes behind.
         for op in before.iter().flat_map(|state| &state.ops) {
             self.clock.resume(op.stamp);
@@ -213,20 +293,19 @@ impl Inner {
             upgrade_state(&self.registered(&state.key.target.collection)?.schema, &mut state);
             states.insert(state.key.clone(), state);
         }
-        let mut written = Vec::with_capacity(writes.len());
-        let mut kinds = Vec::with_capacity(writes.len());
-        for request in writes {
-            let known = self.registered(&request.key.target.collection)?;
-            let Some(state) = states.get_mut(&request.key) else {
+        let mut written = Vec::with_capacity(request.writes.len());
+        for wanted in &request.writes {
+            let known = self.registered(&wanted.key.target.collection)?;
+            let Some(state) = states.get_mut(&wanted.key) else {
                 return Err(SyncError::new(
                     ErrorKind::Internal,
                     "the store did not answer for every record",
                 ));
             };
-            if let Some(seen) = &request.seen
+            if let Some(seen) = &wanted.seen
                 && state.view.as_ref().is_none_or(|view| !view.same_content(seen))
             {
-                let message = format!("{} changed meanwhile; try again", request.key);
+                let message = format!("{} changed meanwhile; try again", wanted.key);
                 return Err(SyncError::new(ErrorKind::Busy, message).with_code(CHANGED_MEANWHILE));
             }
             let context = WriteContext {
@@ -234,47 +313,38 @@ impl Inner {
                 stamp: self.clock.tick(now),
                 now,
                 schema: &known.schema,
-                group,
+                group: request.group,
             };
-            kinds.push(match request.intent {
-                Intent::Create(_) => OpKind::Create,
-                Intent::Update(_) => OpKind::Update,
-                Intent::Delete => OpKind::Delete,
-            });
-            *state = write(state, request.intent.clone(), context)
-                .map_err(|error| error.with_operation("write").with_scope(request.key.scope()))?;
+            *state = write(state, wanted.intent.clone(), context)
+                .map_err(|error| error.with_operation("write").with_scope(wanted.key.scope()))?;
             written.push(Written {
-                key: request.key.clone(),
+                key: wanted.key.clone(),
                 op_id: state.ops.last().map(|op| op.op_id),
             });
         }
         let mut changes = ChangeSet::at(now);
+        let mut deferred = Vec::new();
         for old in before {
             if let Some(after) = states.remove(&old.key) {
-                self.follow_deferred(&old, &after, &mut changes).await?;
-                Transition::new(old, after).add_to(&mut changes);
+                let transition = Transition::new(old, after);
+                transition.add_to(&mut changes);
+                if waits_for_the_user(&transition.before).is_some() {
+                    deferred.push(transition.after);
+                }
             }
         }
         changes.clock = Some(self.clock.latest());
-        Ok((changes, written, kinds))
+        Ok(WorkedOut {
+            changes,
+            written,
+            deferred,
+        })
     }
 
     /// Keeps the open conflict of a record in step with what the user writes meanwhile. If nothing is left to
     /// send, both sides agree, and the conflict is settled.
-    async fn follow_deferred(
-        &self,
-        before: &RecordState,
-        after: &RecordState,
-        changes: &mut ChangeSet,
-    ) -> Result<()> {
-        let deferred = |state: &RecordState| {
-            let head = state.ops.first();
-            head.filter(|op| op.state == OpState::Deferred).map(|op| op.stamp)
-        };
-        if deferred(before).is_none() {
-            return Ok(());
-        }
-        let left = deferred(after);
+    async fn follow_deferred(&self, after: &RecordState, changes: &mut ChangeSet) -> Result<()> {
+        let left = waits_for_the_user(after);
         let query = ConflictQuery {
             key: Some(after.key.clone()),
             open: Some(true),
@@ -293,4 +363,10 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// The stamp of the operation at the head of a record's queue, if it waits for the user to resolve a conflict.
+fn waits_for_the_user(state: &RecordState) -> Option<Stamp> {
+    let head = state.ops.first();
+    head.filter(|op| op.state == OpState::Deferred).map(|op| op.stamp)
 }

@@ -319,7 +319,7 @@ async fn increment(store: &dyn LocalStore) -> Verdict {
     }
 }
 
-fn counted(state: &RecordState) -> Verdict<u64> {
+pub(super) fn counted(state: &RecordState) -> Verdict<u64> {
     let Some(view) = &state.view else { return Ok(0) };
     let number = view.to_object()?.get("n").and_then(serde_json::Value::as_u64);
     ensure!(number.is_some(), "the counter holds {view:?}");

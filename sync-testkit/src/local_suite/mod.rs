@@ -20,6 +20,7 @@ mod queries;
 mod queue;
 mod queue_reads;
 mod scopes;
+mod updates;
 
 use std::{sync::Arc, time::Duration};
 
@@ -73,6 +74,7 @@ pub(crate) fn cases<'f>() -> Vec<Case<LocalContext<'f>>> {
     [
         atomicity::cases(),
         guards::cases(),
+        updates::cases(),
         confirmations::cases(),
         queue::cases(),
         queue_reads::cases(),

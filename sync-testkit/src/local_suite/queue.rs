@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sync_core::{
     ChangeSet, ChangedFields, ErrorKind, LocalStore, LocalStoreExt, OpChange, OpFailure, OpKind, OpQuery,
-    OpState, ParkReason, PendingOp, RecordKey, RemoteState, RemoteVersion, Tombstone, Versioned,
+    OpState, OpStateKind, ParkReason, PendingOp, RecordKey, RemoteState, RemoteVersion, Tombstone, Versioned,
 };
 
 use super::LocalContext;
@@ -21,6 +21,7 @@ pub(super) fn cases<'f>() -> Vec<Case<LocalContext<'f>>> {
         "P9" appended_operations_get_growing_places_in_the_order_given,
         "P9" a_place_is_not_given_twice,
         "P9" a_replaced_operation_keeps_its_place_and_may_change_its_id,
+        "P7" an_operation_that_is_sent_is_in_doubt_and_keeps_the_rest,
         "P7" a_removed_operation_is_gone_and_the_others_stay,
         "P8 P9" a_record_is_loaded_with_all_its_operations_in_order,
         "P7" an_operation_is_kept_with_every_field,
@@ -118,6 +119,44 @@ async fn a_replaced_operation_keeps_its_place_and_may_change_its_id(context: &Lo
         store.load_ops(&by_old_id).await?,
         [],
         "operations under the replaced id"
+    );
+    Ok(())
+}
+
+async fn an_operation_that_is_sent_is_in_doubt_and_keeps_the_rest(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    let ops = put_queue(store, &key("a"), (1..=2).map(|n| update(&key("a"), n)).collect()).await?;
+    let sent = |seq, attempts| OpChange::MarkInDoubt {
+        key: key("a"),
+        seq,
+        attempts,
+    };
+    commit(
+        store,
+        queue_changes([sent(ops[0].seq, 3), sent(ops[1].seq + 7, 1)]),
+    )
+    .await?;
+    let marked = PendingOp {
+        state: OpState::InDoubt,
+        attempts: 3,
+        ..ops[0].clone()
+    };
+    let expected = [marked, ops[1].clone()];
+    ensure_eq!(all(store).await?, expected, "the queue after the first was sent");
+    let in_doubt = OpQuery {
+        states: vec![OpStateKind::InDoubt],
+        ..OpQuery::default()
+    };
+    ensure_eq!(
+        store.load_ops(&in_doubt).await?,
+        expected[..1],
+        "the operations in doubt"
+    );
+    let counts = store.count_ops(None).await?;
+    ensure_eq!(
+        (counts.of(OpStateKind::Queued), counts.of(OpStateKind::InDoubt)),
+        (1, 1),
+        "the numbers in each state"
     );
     Ok(())
 }

@@ -33,6 +33,7 @@ impl CommitSketch {
     pub(crate) fn new(changes: &ChangeSet) -> Self {
         let operated = changes.ops.iter().filter_map(|change| match change {
             OpChange::Append(op) | OpChange::Replace(op) => Some(&op.key),
+            OpChange::MarkInDoubt { key, .. } => Some(key),
             OpChange::Remove(_) => None,
         });
         let mut keys: Vec<RecordKey> = changes

@@ -136,7 +136,7 @@ impl Script {
         let own = |op: &&mut PendingOp| op.stamp == made;
         let ops = changes.ops.iter_mut().filter_map(|change| match change {
             OpChange::Append(op) | OpChange::Replace(op) => Some(op),
-            OpChange::Remove(_) => None,
+            OpChange::Remove(_) | OpChange::MarkInDoubt { .. } => None,
         });
         for op in ops.filter(own) {
             let before = state.stamped.entry((op.key.clone(), millis)).or_default();

@@ -19,8 +19,11 @@ pub(crate) use self::{
     connect::{Place, open},
     visit::VisitedRow,
 };
-use super::Write;
-use crate::{row::Row, sql::Sql};
+use super::{Statement, Write};
+use crate::{
+    row::Row,
+    sql::{Param, Sql},
+};
 
 /// One SQLite database, opened by this crate.
 #[derive(Debug)]
@@ -222,6 +225,34 @@ impl DirectTransaction {
 
     pub(super) fn run(&self, sql: Sql) -> Result<()> {
         self.connection.with(|connection| statement::run(connection, sql))
+    }
+
+    pub(super) fn run_all(&self, statements: Vec<Statement>) -> Result<()> {
+        statements.into_iter().try_for_each(|statement| match statement {
+            Statement::One(sql) => self.run(sql),
+            Statement::Rows(rows) => self.connection.with(|connection| {
+                let (text, width) = (rows.shape.of_one(), rows.shape.width());
+                statement::run_each(connection, text, &rows.params, width)
+            }),
+        })
+    }
+
+    /// See [`statement::rows_each`].
+    pub(crate) fn rows_each(
+        &self,
+        text: &str,
+        params: &[Param],
+        width: usize,
+        take: impl FnMut(usize, Row) -> Result<()>,
+    ) -> Result<()> {
+        self.connection
+            .with(|connection| statement::rows_each(connection, text, params, width, take))
+    }
+
+    /// Grows whenever another connection commits.
+    pub(super) fn foreign_commits(&self) -> Result<i64> {
+        self.connection
+            .with(|connection| statement::pragma(connection, "PRAGMA data_version"))
     }
 
     pub(super) fn script(&self, text: &str) -> Result<()> {

@@ -16,6 +16,7 @@ impl ToSql for Param {
             Self::Float(value) => ValueRef::Real(*value),
             Self::Text(Some(value)) => ValueRef::Text(value.as_bytes()),
             Self::Bytes(Some(value)) => ValueRef::Blob(value),
+            Self::Record(record) => ValueRef::Text(record.as_str().as_bytes()),
             Self::Int(None) | Self::Text(None) | Self::Bytes(None) => ValueRef::Null,
         }))
     }
@@ -52,6 +53,48 @@ pub(super) fn run(connection: &Connection, sql: Sql) -> Result<()> {
         Ok(())
     };
     run(connection).map_err(|error| from_rusqlite(&error))
+}
+
+/// Runs a statement once for each row of `width` values.
+pub(super) fn run_each(connection: &Connection, text: &str, params: &[Param], width: usize) -> Result<()> {
+    let run = |connection: &Connection| {
+        let mut statement = connection.prepare_cached(text)?;
+        for row in params.chunks(width) {
+            let mut rows = statement.query(rusqlite::params_from_iter(row))?;
+            while rows.next()?.is_some() {}
+        }
+        Ok(())
+    };
+    run(connection).map_err(|error| from_rusqlite(&error))
+}
+
+/// Runs a statement once for each row of `width` values, and hands on each row of the answers with the place of
+/// the values.
+pub(super) fn rows_each(
+    connection: &Connection,
+    text: &str,
+    params: &[Param],
+    width: usize,
+    mut take: impl FnMut(usize, Row) -> Result<()>,
+) -> Result<()> {
+    let failed = |error: rusqlite::Error| from_rusqlite(&error);
+    let mut statement = connection.prepare_cached(text).map_err(failed)?;
+    let columns = statement.column_count();
+    for (place, row) in params.chunks(width).enumerate() {
+        let mut rows = statement.query(rusqlite::params_from_iter(row)).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let values = (0..columns).map(|column| row.get::<_, Value>(column));
+            let values = values.collect::<rusqlite::Result<_>>().map_err(failed)?;
+            take(place, Row::direct(values))?;
+        }
+    }
+    Ok(())
+}
+
+/// A number that SQLite tells of itself.
+pub(super) fn pragma(connection: &Connection, text: &str) -> Result<i64> {
+    let read = |connection: &Connection| connection.prepare_cached(text)?.query_row((), |row| row.get(0));
+    read(connection).map_err(|error| from_rusqlite(&error))
 }
 
 /// Runs a statement that starts or ends a transaction.

@@ -147,10 +147,11 @@ impl Run<'_> {
         for mut state in states {
             let op = &mut state.ops[0];
             op.attempts = op.attempts.saturating_add(1);
-            changes.ops.push(OpChange::Replace(PendingOp {
-                state: OpState::InDoubt,
-                ..op.clone()
-            }));
+            changes.ops.push(OpChange::MarkInDoubt {
+                key: state.key.clone(),
+                seq: op.seq,
+                attempts: op.attempts,
+            });
             changes.touches.push((state.key.clone(), state.revision));
             marked.push(state);
         }
