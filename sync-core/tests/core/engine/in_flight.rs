@@ -67,6 +67,25 @@ async fn an_edit_made_while_the_push_is_under_way_survives_its_answer() {
     }
 }
 
+// What is sent next was read, and may be in doubt already, before the answer to what went ahead of it.
+#[tokio::test]
+async fn an_edit_of_what_is_sent_next_is_sent_as_edited() {
+    for moment in [Moment::BeforePush, Moment::AfterPush] {
+        let lab = Lab::new();
+        let options = EngineOptions::default().with_push_batch(1);
+        let a = lab.device_with(NeverAsked, options).await;
+        for id in ["0", "1", "2"] {
+            a.create(id, "tea").await;
+        }
+        edit(&a, moment, Edit::Rename);
+        let report = a.sync().await;
+        assert_eq!((report.pushed, a.pending().await), (3, 0));
+        let expected = titles([("0", "tea"), ("1", "edited"), ("2", "tea")]);
+        assert_eq!(a.titles().await, expected);
+        assert_eq!(remote_titles(&lab.remote), expected);
+    }
+}
+
 // RCS-17 in flight: a record is deleted while its create is on the way.
 #[tokio::test]
 async fn a_delete_while_the_create_is_on_the_way_wins_also_if_the_answer_is_lost() {
