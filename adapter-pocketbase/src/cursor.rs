@@ -107,11 +107,13 @@ mod tests {
         let cursors = [
             Cursor::Plain(PlainCursor {
                 seen: "2026-01-02 03:04:05.678Z".to_owned(),
+                settled: true,
                 count: Some(3),
                 scan: Some(Scan {
                     updated: "2026-01-02 03:04:05.678Z".to_owned(),
                     id: "a'b".to_owned(),
                     delivered: 7,
+                    begun: Some(Timestamp::from_millis(1_767_323_045_678)),
                 }),
             }),
             Cursor::Feed(FeedCursor {
