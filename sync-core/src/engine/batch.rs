@@ -229,18 +229,31 @@ impl<'a> Arranger<'a> {
         batch
     }
 
-    /// The parents that members of write batches name and that are not members themselves.
+    /// The parents of a record that are still to be created.
+    fn parents_to_create(&self, state: &RecordState) -> Vec<&RecordState> {
+        let to_create = |parent: &&RecordState| {
+            !parent.base.is_live() && parent.ops.first().is_some_and(|op| op.kind == OpKind::Create)
+        };
+        parents_of(self.inner, state)
+            .iter()
+            .filter_map(|key| self.known.get(key))
+            .filter(to_create)
+            .collect()
+    }
+
+    /// The parents that are to be created before members of write batches and that are not members themselves.
     fn parents_of_groups(&self) -> BTreeMap<Uuid, Vec<RecordKey>> {
         let mut parents: BTreeMap<Uuid, Vec<RecordKey>> = BTreeMap::new();
         for state in &self.candidates {
             let Some(group) = group_of(state).filter(|_| self.inner.capabilities.atomic_batch) else {
                 continue;
             };
-            let outside = |key: &RecordKey| self.known.get(key).and_then(group_of) != Some(group);
+            let outside = |parent: &&RecordState| group_of(parent) != Some(group);
+            let keys = self.parents_to_create(state).into_iter().filter(outside);
             parents
                 .entry(group)
                 .or_default()
-                .extend(parents_of(self.inner, state).into_iter().filter(outside));
+                .extend(keys.map(|parent| parent.key.clone()));
         }
         parents
     }
@@ -279,8 +292,10 @@ impl<'a> Arranger<'a> {
             return;
         }
         let of_group = group_of(state).and_then(|group| before.of_group.get(&group));
-        let first = parents_of(self.inner, state)
+        let parents = self.parents_to_create(state);
+        let first = parents
             .into_iter()
+            .map(|parent| parent.key.clone())
             .chain(before.of_record.get(&state.key).into_iter().flatten().cloned())
             .chain(of_group.into_iter().flatten().cloned());
         for key in first {
@@ -299,13 +314,8 @@ impl<'a> Arranger<'a> {
     /// Whether a parent that is still to be created stands in the way. `waiting` tells what stands in the way of
     /// the records before this one.
     fn obstacle(&self, state: &RecordState, waiting: &BTreeMap<&RecordKey, Obstacle>) -> Obstacle {
-        for parent in parents_of(self.inner, state) {
-            let Some(parent) = self.known.get(&parent).filter(|parent| !parent.base.is_live()) else {
-                continue;
-            };
-            let Some(op) = parent.ops.first().filter(|op| op.kind == OpKind::Create) else {
-                continue;
-            };
+        for parent in self.parents_to_create(state) {
+            let Some(op) = parent.ops.first() else { continue };
             match &op.state {
                 OpState::Parked(_) | OpState::Deferred => return Obstacle::Parked(op.op_id),
                 OpState::Blocked { by } => return Obstacle::Parked(*by),

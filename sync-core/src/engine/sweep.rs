@@ -97,16 +97,25 @@ impl Run<'_> {
             .into_iter()
             .map(|summary| (summary.id.clone(), summary))
             .collect();
-        let (mut same, mut differing) = (Vec::new(), Vec::new());
+        let (mut same, mut differing, mut understood) = (Vec::new(), Vec::new(), Vec::new());
         for (id, version) in listed {
             let here = stored
                 .get(&id)
                 .is_some_and(|stored| stored.live && (version.is_none() || stored.version == version));
-            if here { same.push(id) } else { differing.push(id) }
+            if !here {
+                differing.push(id);
+                continue;
+            }
+            if version.is_some() {
+                // A row that was broken once, and is now what is here.
+                understood.push(id.clone());
+            }
+            same.push(id);
         }
         let mark = self.state(target).generation;
         let changes = ChangeSet {
             marks: vec![(target.clone(), same, mark)],
+            understood: vec![(target.clone(), understood)],
             ..ChangeSet::at(self.inner.now())
         };
         self.commit(changes).await?;

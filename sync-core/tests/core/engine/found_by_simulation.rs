@@ -4,8 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use adapter_memory::faults::{Call, Fault};
 use sync_core::{
-    CollectionSchema, ConflictQuery, EngineOptions, ErrorKind, LocalStore, OpKind, OpQuery, OpState,
-    ParkReason, Payload, RecordKey, RemoteStore, Result, SyncEngine, SyncError, Target, Write,
+    CachePolicy, CollectionSchema, ConflictQuery, EngineOptions, ErrorKind, LocalStore, OpKind, OpQuery,
+    OpState, ParkReason, Payload, ReadOptions, RecordKey, RemoteStore, Result, SyncEngine, SyncError, Target,
+    Write,
+    query::QuerySpec,
     resolve::{Conflict, ConflictResolver, LastWriteWins, Manual, Resolution},
 };
 
@@ -238,6 +240,34 @@ async fn a_row_that_cannot_be_read_holds_up_only_itself() {
         "{left:?}"
     );
     assert_eq!(a.engine().quarantine(None, 10).await.unwrap().len(), 1);
+}
+
+// Seed 21503: a search brought the mended row, a cursor by time passed it by, and it was reported as broken for ever.
+#[tokio::test]
+async fn a_sweep_takes_out_of_quarantine_what_is_here_as_it_is_there() {
+    let lab = Lab::over(|builder| builder.timestamp_profile(Duration::from_secs(1)));
+    let a = lab.device_with(LastWriteWins, EngineOptions::default()).await;
+    a.create("1", "tea").await;
+    a.sync().await;
+    let mended = lab
+        .remote
+        .begin_late_commit(&key("1"), Some(payload("1", "mended")));
+    lab.pass(Duration::from_secs(10));
+    lab.remote.put_malformed(&target(), Some(&key("1").id), "{");
+    a.sync().await;
+    assert_eq!(a.engine().quarantine(None, 10).await.unwrap().len(), 1);
+    lab.pass(Duration::from_secs(10));
+    lab.remote.put(&key("2"), payload("2", "milk"));
+    a.sync().await;
+    mended.commit();
+    let options = ReadOptions::from(CachePolicy::RemoteFirst).with_remote_eval();
+    let all = QuerySpec::new();
+    a.todos.read_with(&scope(), &all, options).await.unwrap();
+    a.pull_without_sweep().await;
+    assert_eq!(a.titles().await["1"], "mended");
+    lab.pass(Duration::from_secs(24 * 3_600));
+    a.sync().await;
+    assert_eq!(a.engine().quarantine(None, 10).await.unwrap().len(), 0);
 }
 
 /// Two collections, the second a child of the first.

@@ -164,6 +164,28 @@ async fn a_child_written_before_its_parent_goes_after_it() {
     }
 }
 
+// Seed 22778 of the simulator: the first batch went after the second for a parent that was long there.
+#[tokio::test]
+async fn a_write_batch_waits_for_another_only_if_that_creates_a_parent() {
+    for batch in BATCHES {
+        let planner = Planner::new(batch).await;
+        planner.project("p1", "house").await;
+        planner.sync().await;
+        let first = vec![
+            Write::create(&scope(), &project("p2", "garden")).unwrap(),
+            Write::create(&scope(), &task("t1", "p1", None)).unwrap(),
+        ];
+        let second = vec![
+            Write::update(&scope(), &project("p1", "mansion")).unwrap(),
+            Write::create(&scope(), &task("t2", "p2", None)).unwrap(),
+        ];
+        planner.engine.write_batch(first).await.unwrap();
+        planner.engine.write_batch(second).await.unwrap();
+        let report = planner.sync().await;
+        assert_eq!((report.pushed, report.parked), (4, 0), "batches of {batch}");
+    }
+}
+
 // Trap 22: records of one collection that refer to each other.
 #[tokio::test]
 async fn a_tree_goes_from_its_root_to_its_leaves_and_is_deleted_from_its_leaves() {
