@@ -55,6 +55,14 @@ impl Dialect {
         }
     }
 
+    /// The name of 64-bit integers in a cast.
+    pub(crate) fn integer(self) -> &'static str {
+        match self {
+            Self::Sqlite | Self::Postgres => "BIGINT",
+            Self::MySql => "SIGNED",
+        }
+    }
+
     /// What goes between the inserted values and the assignments of an upsert.
     pub(crate) fn on_conflict(self, key: &str) -> String {
         match self {

@@ -159,17 +159,9 @@ fn ask_for_fence(sql: &mut Sql, changes: &ChangeSet) {
 
 /// Starts one more question, whose answers are of this kind.
 fn select(sql: &mut Sql, kind: i64) -> &mut Sql {
-    let integer = integer(sql.dialect());
+    let integer = sql.dialect().integer();
     sql.separate(" UNION ALL ")
         .push(&format!("SELECT CAST({kind} AS {integer}), "))
-}
-
-fn integer(dialect: Dialect) -> &'static str {
-    if dialect == Dialect::MySql {
-        "SIGNED"
-    } else {
-        "BIGINT"
-    }
 }
 
 fn text(dialect: Dialect) -> &'static str {

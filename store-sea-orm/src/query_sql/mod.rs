@@ -23,7 +23,7 @@ use sync_core::{
 use self::plan::Plan;
 pub(crate) use self::{plan::is_quick, regular::is_regular};
 use crate::{
-    dialect::Dialect, driver::Run, read::records::HAS_OPS, row::Row, rows::read_id,
+    dialect::Dialect, driver::Run, read::records::has_ops, row::Row, rows::read_id,
     schema::indexes::Declared, sql::Sql, store::Shared,
 };
 
@@ -145,7 +145,7 @@ pub(crate) async fn count(store: &Shared, target: &Target, filter: Option<&Filte
 
 fn select_columns(dialect: Dialect) -> Sql {
     let mut sql = Sql::new(dialect, "SELECT r.id, r.schema_version, ");
-    sql.push(HAS_OPS).push(", r.view FROM sync_records r");
+    sql.push(&has_ops(dialect)).push(", r.view FROM sync_records r");
     sql
 }
 

@@ -1,8 +1,8 @@
 //! Single records by key.
 
-use std::collections::BTreeSet;
 #[cfg(feature = "rusqlite")]
 use std::sync::LazyLock;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use futures::FutureExt;
 use sync_core::{Payload, RecordId, RecordKey, RecordState, RecordSummary, Result, Target, View};
@@ -12,6 +12,7 @@ use super::CHUNK;
 use crate::driver::direct::DirectTransaction;
 use crate::{
     cache::Looked,
+    dialect::Dialect,
     driver::{Run, Transaction},
     row::Row,
     rows::{BASE_SELECT, LIVE, OP_SELECT, read_base, read_id, read_op, read_version},
@@ -289,7 +290,7 @@ async fn summarize<R: Run>(run: &R, number: i64, ids: &[&str]) -> Result<Vec<Rec
         let mut sql = Sql::new(run.dialect(), "SELECT ");
         sql.push(SUMMARY_SELECT)
             .push(", ")
-            .push(HAS_OPS)
+            .push(&has_ops(run.dialect()))
             .push(" FROM sync_records r WHERE r.target_id = ")
             .bind(number);
         sql.push(" AND r.id IN ").bind_list(chunk.iter().copied());
@@ -300,6 +301,14 @@ async fn summarize<R: Run>(run: &R, number: i64, ids: &[&str]) -> Result<Vec<Rec
     Ok(summaries)
 }
 
-/// Whether the record `r` has operations: 1 or 0.
-pub(crate) const HAS_OPS: &str = "CASE WHEN EXISTS \
+/// Whether the record `r` has operations, as a 64-bit integer: 1 or 0.
+pub(crate) fn has_ops(dialect: Dialect) -> Cow<'static, str> {
+    match dialect {
+        // Its integers have one size.
+        Dialect::Sqlite => Cow::Borrowed(HAS_OPS),
+        Dialect::Postgres | Dialect::MySql => Cow::Owned(format!("CAST({HAS_OPS} AS {})", dialect.integer())),
+    }
+}
+
+const HAS_OPS: &str = "CASE WHEN EXISTS \
      (SELECT 1 FROM sync_ops o WHERE o.target_id = r.target_id AND o.id = r.id) THEN 1 ELSE 0 END";

@@ -32,11 +32,7 @@ fn record_bytes() -> String {
 
 /// Adds up a number of bytes as a 64-bit integer.
 fn total(dialect: Dialect, bytes: &str) -> String {
-    let integer = if dialect == Dialect::MySql {
-        "SIGNED"
-    } else {
-        "BIGINT"
-    };
+    let integer = dialect.integer();
     format!("CAST(COALESCE(SUM({bytes}), 0) AS {integer})")
 }
 
@@ -107,11 +103,7 @@ pub(crate) async fn load_eviction_candidates<R: Run>(
 }
 
 fn total_of_row(dialect: Dialect, bytes: &str) -> String {
-    let integer = if dialect == Dialect::MySql {
-        "SIGNED"
-    } else {
-        "BIGINT"
-    };
+    let integer = dialect.integer();
     format!("CAST({bytes} AS {integer})")
 }
 
