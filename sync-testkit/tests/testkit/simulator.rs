@@ -33,10 +33,8 @@ fn a_fixed_set_of_simulations_holds_and_covers_every_fault_and_branch() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-// Two of 15,000 seeds show something that is not settled yet (the book's chapter lists them). Until then a random set may
-// meet one, which is printed; a new fault of any weight shows in more of them.
 #[test]
-fn a_random_set_of_simulations_shows_no_more_than_what_is_known_to_be_open() {
+fn a_random_set_of_simulations_holds() {
     let first_seed = rand::random::<u64>() >> 24;
     println!("seeds {first_seed} to {}", first_seed + 29);
     let options = CampaignOptions {
@@ -45,7 +43,7 @@ fn a_random_set_of_simulations_shows_no_more_than_what_is_known_to_be_open() {
     };
     let report = Simulator::new(MemoryBackends).campaign(&options, |_| {});
     println!("{report}");
-    assert!(report.failures.len() <= 1, "{report}");
+    assert!(report.failures.is_empty(), "{report}");
     assert!(report.missing.is_empty(), "{report}");
 }
 
