@@ -108,7 +108,7 @@ pub(crate) async fn next_batch(
             .filter(|key| !held.contains(key) && inner.collections.contains_key(&key.target.collection))
             .collect();
         let batch = Arranger::load(inner, held, &keys).await?.arrange(limits);
-        let goes_on = last_group.is_some() && batch.send.first().and_then(group_of) == last_group;
+        let goes_on = last_group.is_some() && batch.send.iter().any(|state| group_of(state) == last_group);
         if inner.capabilities.atomic_batch && goes_on && !exhausted && window < MAX_LOOKAHEAD {
             // The rest of the write batch to be sent may stand behind the window's end.
             window = window.saturating_mul(2);
@@ -258,6 +258,27 @@ impl<'a> Arranger<'a> {
         parents
     }
 
+    /// A write batch that is first in the order, and those it needs to go with: each of them creates a parent that a
+    /// member of another names, so none can go before the others.
+    fn groups_that_need(&self, first: Uuid, send: &[RecordState]) -> BTreeSet<Uuid> {
+        let mut together = BTreeSet::from([first]);
+        loop {
+            let members = send
+                .iter()
+                .filter(|state| group_of(state).is_some_and(|group| together.contains(&group)));
+            let needed: Vec<Uuid> = members
+                .flat_map(|member| self.parents_to_create(member))
+                .filter(|parent| send.iter().any(|state| state.key == parent.key))
+                .filter_map(group_of)
+                .filter(|group| !together.contains(group))
+                .collect();
+            if needed.is_empty() {
+                return together;
+            }
+            together.extend(needed);
+        }
+    }
+
     /// What is pending of the children of each record that is to be deleted.
     fn pending_children(&self) -> BTreeMap<RecordKey, Vec<RecordKey>> {
         let deleted: BTreeSet<&RecordKey> = self
@@ -370,7 +391,10 @@ impl<'a> Arranger<'a> {
         }
         match batch.send.first().and_then(group_of) {
             Some(group) => {
-                batch.send.retain(|state| group_of(state) == Some(group));
+                let together = self.groups_that_need(group, &batch.send);
+                batch
+                    .send
+                    .retain(|state| group_of(state).is_some_and(|group| together.contains(&group)));
                 let members = batch.send.len();
                 batch.atomic = members > 1 && members <= limits.group.min(MAX_LOOKAHEAD);
                 if !batch.atomic {

@@ -161,7 +161,8 @@ fn coalesce(last: PendingOp, new: PendingOp, there: bool) -> Option<PendingOp> {
         OpState::Deferred | OpState::Blocked { .. } => (last.state, last.next_attempt_at),
         _ => (OpState::Queued, new.next_attempt_at),
     };
-    let sent_before = last.attempts > 0;
+    // A request that was refused costs no attempt, and may still arrive a second time.
+    let sent_before = last.attempts > 0 || last.last_failure.is_some();
     Some(PendingOp {
         op_id: if sent_before { new.op_id } else { last.op_id },
         seq: last.seq,

@@ -6,7 +6,7 @@ use crate::{
     engine::{batch::Limits, run::Run},
     error::{ErrorKind, Result, RetryClass, SyncError},
     machine::Transition,
-    operation::{OpState, PushOutcome},
+    operation::{OpFailure, OpState, PushOutcome},
     record_state::RecordState,
 };
 
@@ -28,7 +28,7 @@ impl Run<'_> {
         let alone = sent.len() == 1 || (atomic && !too_large);
         match error.kind() {
             ErrorKind::ScopeRevoked => {
-                self.not_sent(sent).await?;
+                self.not_sent(sent, &error).await?;
                 self.scope_revoked().await?;
                 Err(error)
             }
@@ -43,7 +43,7 @@ impl Run<'_> {
                 self.apply_outcomes(sent, &vec![outcome; sent.len()], phase).await
             }
             ErrorKind::TooLarge | ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::Unsupported => {
-                self.not_sent(sent).await?;
+                self.not_sent(sent, &error).await?;
                 phase.limits = Limits::below(sent.len());
                 Ok(())
             }
@@ -67,7 +67,7 @@ impl Run<'_> {
             _ => {
                 let refused_whole = matches!(error.retry(), RetryClass::SignIn | RetryClass::After(_))
                     || error.kind() == ErrorKind::RateLimited;
-                if refused_whole && let Err(failed) = self.not_sent(sent).await {
+                if refused_whole && let Err(failed) = self.not_sent(sent, &error).await {
                     // They stay in doubt; what the remote said counts.
                     tracing::warn!(scope = %self.scope, error = %failed, "a refused push could not be noted");
                 }
@@ -78,8 +78,9 @@ impl Run<'_> {
 
     /// Stores that operations, marked as possibly sent, certainly did not take effect and cost no attempt. If a
     /// record changed meanwhile it stays in doubt, which is only slower.
-    async fn not_sent(&mut self, sent: &[RecordState]) -> Result<()> {
-        let mut changes = ChangeSet::at(self.inner.now());
+    async fn not_sent(&mut self, sent: &[RecordState], error: &SyncError) -> Result<()> {
+        let now = self.inner.now();
+        let mut changes = ChangeSet::at(now);
         let keys: Vec<_> = sent.iter().map(|state| state.key.clone()).collect();
         for (state, was) in self.inner.store.load_records(&keys).await?.into_iter().zip(sent) {
             let same = state.ops.first().map(|op| op.op_id) == was.ops.first().map(|op| op.op_id);
@@ -90,6 +91,7 @@ impl Run<'_> {
             let mut after = state.clone();
             after.ops[0].state = OpState::Queued;
             after.ops[0].attempts = state.ops[0].attempts.saturating_sub(1);
+            after.ops[0].last_failure = Some(OpFailure::from_error(error, now));
             Transition::new(state, after).add_to(&mut changes);
         }
         if !changes.is_empty() {

@@ -270,6 +270,27 @@ async fn a_sweep_takes_out_of_quarantine_what_is_here_as_it_is_there() {
     assert_eq!(a.engine().quarantine(None, 10).await.unwrap().len(), 0);
 }
 
+// Seed 116857: a request that was refused arrived again when it was not refused any more; the edit made in between
+// carried its identity, and was taken for its repetition.
+#[tokio::test]
+async fn an_edit_after_a_refused_push_is_another_operation() {
+    for kind in [ErrorKind::Unauthenticated, ErrorKind::RateLimited] {
+        let lab = Lab::new();
+        let a = lab.device().await;
+        a.create("1", "tea").await;
+        let refused = a.ops().await.remove(0);
+        a.faults()
+            .script(Call::Push, Fault::FailBefore(SyncError::new(kind, "not now")));
+        a.failing_sync().await;
+        let waiting = a.ops().await.remove(0);
+        assert_eq!((waiting.op_id, waiting.attempts), (refused.op_id, 0), "{kind:?}");
+        a.rename("1", "green tea").await;
+        let ops = a.ops().await;
+        assert_eq!(ops.len(), 1, "{kind:?}: it was not sent");
+        assert_ne!(ops[0].op_id, refused.op_id, "{kind:?}");
+    }
+}
+
 /// Two collections, the second a child of the first.
 async fn family(lab: &Lab, options: EngineOptions) -> (SyncEngine, adapter_memory::MemoryLocalStore) {
     let store = adapter_memory::MemoryLocalStore::new();

@@ -186,6 +186,26 @@ async fn a_write_batch_waits_for_another_only_if_that_creates_a_parent() {
     }
 }
 
+// Seeds 110565 and another of the simulator: neither batch can go before the other.
+#[tokio::test]
+async fn write_batches_that_need_each_other_s_parents_go_together() {
+    for batch in BATCHES {
+        let planner = Planner::new(batch).await;
+        let first = vec![
+            Write::create(&scope(), &project("p1", "house")).unwrap(),
+            Write::create(&scope(), &task("t1", "p2", None)).unwrap(),
+        ];
+        let second = vec![
+            Write::create(&scope(), &project("p2", "garden")).unwrap(),
+            Write::create(&scope(), &task("t2", "p1", None)).unwrap(),
+        ];
+        planner.engine.write_batch(first).await.unwrap();
+        planner.engine.write_batch(second).await.unwrap();
+        let report = planner.sync().await;
+        assert_eq!((report.pushed, report.parked), (4, 0), "batches of {batch}");
+    }
+}
+
 // Trap 22: records of one collection that refer to each other.
 #[tokio::test]
 async fn a_tree_goes_from_its_root_to_its_leaves_and_is_deleted_from_its_leaves() {
