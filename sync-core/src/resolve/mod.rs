@@ -111,6 +111,8 @@ pub(crate) mod tests {
         let mut c = conflict(None, Some("{}"), Some("{}"));
         c.remote_time = Some(Timestamp::from_millis(99));
         assert!(c.local_is_later());
+        c.remote_stamp = Some(c.local_stamp);
+        assert!(!c.local_is_later(), "a tie keeps what is stored");
         c.remote_stamp = None;
         assert!(!c.local_is_later());
         c.remote_time = Some(c.local_time);

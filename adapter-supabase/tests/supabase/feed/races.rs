@@ -175,7 +175,8 @@ async fn deadlocks_fail_as_a_whole_and_are_sent_again(project: &Project) {
         results.iter().all(|result| result["st"] == "applied"),
         "{results:?}"
     );
-    assert!(direct_won || repeated == 0, "one of the two was the victim");
+    // Sent again at once, the push can meet the direct writer a second time, so both may have been victims.
+    assert!(!direct_won || repeated > 0, "one of the two was the victim");
     let amount = project
         .value::<i64>(&format!("select amount from public.todo where id = '{}'", id(1)))
         .await;

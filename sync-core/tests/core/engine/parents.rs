@@ -3,9 +3,13 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use adapter_memory::{MemoryLocalStore, MemoryRemoteStore, Rejection};
+use adapter_memory::{
+    MemoryLocalStore, MemoryRemoteStore, Rejection,
+    faults::{Call, Fault},
+};
 use serde::{Deserialize, Serialize};
 use sync_core::{
     EngineOptions, OpKind, OpQuery, OpStateKind, PendingOp, PushOp, SimpleSyncOrchestrator, SyncEngine,
@@ -233,6 +237,28 @@ async fn a_tree_goes_from_its_root_to_its_leaves_and_is_deleted_from_its_leaves(
         );
         assert_eq!(planner.rows(), 0);
     }
+}
+
+// P11: a pause that the remote asked for one operation holds for its children as well.
+#[tokio::test]
+async fn a_child_does_not_send_a_parent_before_its_pause_has_ended() {
+    let planner = Planner::new(10).await;
+    planner.project("p1", "house").await;
+    planner
+        .remote
+        .faults()
+        .script(Call::Push, Fault::RetryOps([0].into()));
+    planner.sync().await;
+    let sent = planner.remote.push_log().len();
+    planner.task("t1", "p1", None).await;
+    let _ = planner.engine.push_only(&scope()).await;
+    assert_eq!(
+        (planner.remote.push_log().len(), planner.ops().await.len()),
+        (sent, 2)
+    );
+    planner.time.clock.advance(Duration::from_secs(900));
+    let report = planner.sync().await;
+    assert_eq!((report.pushed, planner.rows()), (2, 2));
 }
 
 // P9: only what depends on a refused operation waits with it.
