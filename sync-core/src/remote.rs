@@ -154,7 +154,7 @@ pub trait RemoteStore: fmt::Debug + Send + Sync + 'static {
         Err(not_supported("search", self.name()))
     }
 
-    /// The server's time.
+    /// The server's time. One that is estimated may be corrected by less than a second from call to call.
     async fn server_time(&self) -> Result<Timestamp> {
         Err(not_supported("server_time", self.name()))
     }
