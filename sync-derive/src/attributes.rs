@@ -2,8 +2,13 @@
 
 use proc_macro2::Span;
 use syn::{
-    Attribute, Error, Ident, Lit, LitInt, LitStr, Path, Result, Token, ext::IdentExt, meta::ParseNestedMeta,
-    spanned::Spanned, token,
+    Attribute, Error, Ident, Lit, LitInt, LitStr, Path, Result, Token,
+    ext::IdentExt,
+    meta::ParseNestedMeta,
+    parse::{Parse, ParseStream},
+    punctuated::Punctuated,
+    spanned::Spanned,
+    token,
 };
 
 const STRUCT_KEYS: &str = r#"collection = "name", index(field, desc(other)), schema_version = 1, upgrade = path, crate = "path", no_fields"#;
@@ -136,31 +141,46 @@ fn require_equals(meta: &ParseNestedMeta<'_>, example: &str) -> Result<()> {
     }
 }
 
+/// What to write for an index over several fields.
+const INDEX_EXAMPLE: &str = "write #[sync(index(owner, desc(updated_at)))]";
+
 /// The fields in the parentheses after `index`, each alone or as `desc(field)`.
 fn index_value(meta: &ParseNestedMeta<'_>) -> Result<Vec<IndexedField>> {
-    let mut fields = Vec::new();
-    meta.parse_nested_meta(|item| {
-        let name = item.path.require_ident()?;
-        if name == "desc" && item.input.peek(token::Paren) {
-            let inner;
-            syn::parenthesized!(inner in item.input);
-            let field = inner.call(Ident::parse_any)?;
-            fields.push(IndexedField {
+    let content;
+    let parentheses = syn::parenthesized!(content in meta.input);
+    let fields = Punctuated::<IndexedField, Token![,]>::parse_terminated(&content)?;
+    if fields.is_empty() {
+        let problem = format!("`index` names no fields; {INDEX_EXAMPLE}");
+        return Err(Error::new(parentheses.span.join(), problem));
+    }
+    Ok(fields.into_iter().collect())
+}
+
+impl Parse for IndexedField {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let field = input.call(Ident::parse_any)?;
+        if !input.peek(token::Paren) {
+            return Ok(Self {
                 field,
-                descending: true,
-            });
-        } else {
-            fields.push(IndexedField {
-                field: name.clone(),
                 descending: false,
             });
         }
-        Ok(())
-    })?;
-    if fields.is_empty() {
-        return Err(meta.error("`index` names no fields; write #[sync(index(owner, desc(updated_at)))]"));
+        if field != "desc" {
+            let problem = format!("`{field}` is no order: fields ascend unless in `desc`; {INDEX_EXAMPLE}");
+            return Err(Error::new(field.span(), problem));
+        }
+        let content;
+        syn::parenthesized!(content in input);
+        let field = content.call(Ident::parse_any)?;
+        if !content.is_empty() {
+            let problem = format!("`desc` takes one field; {INDEX_EXAMPLE}");
+            return Err(content.error(problem));
+        }
+        Ok(Self {
+            field,
+            descending: true,
+        })
     }
-    Ok(fields)
 }
 
 fn text_value(meta: &ParseNestedMeta<'_>, example: &str) -> Result<LitStr> {

@@ -86,6 +86,35 @@ fn the_schema_names_fields_as_they_are_serialized() {
     );
 }
 
+#[derive(Clone, Debug, Serialize, Deserialize, SyncRecord)]
+#[serde(rename_all = "camelCase")]
+#[sync(collection = "tasks", index(owned_by, r#type, desc(changed_at)), index(desc(changed_at)))]
+struct Task {
+    #[sync(id)]
+    id: String,
+    owned_by: String,
+    r#type: u8,
+    #[serde(rename = "at")]
+    changed_at: i64,
+}
+
+#[test]
+fn an_index_over_several_fields_names_them_as_they_are_serialized_in_the_given_order() {
+    let schema = Task::schema();
+    assert!(schema.indexes.is_empty());
+    let named = schema.composite_indexes.iter().map(|fields| {
+        let fields = fields.iter().map(|by| (by.field.as_str(), by.descending));
+        fields.collect::<Vec<_>>()
+    });
+    assert_eq!(
+        named.collect::<Vec<_>>(),
+        [
+            vec![("ownedBy", false), ("type", false), ("at", true)],
+            vec![("at", true)],
+        ]
+    );
+}
+
 #[test]
 fn the_traits_read_the_marked_fields_and_their_methods_stay_callable() {
     let mut todo = todo();
