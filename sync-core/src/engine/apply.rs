@@ -66,9 +66,34 @@ pub(crate) struct Applied {
     pub(crate) took_effect: Vec<PendingOp>,
 }
 
+impl ChangePage {
+    /// A row that cannot be understood hides what was told of its record before.
+    fn set_aside(&mut self, row: MalformedRow) {
+        if let Some(id) = &row.id {
+            self.changes.remove(id);
+            self.malformed.retain(|before| before.id != row.id);
+        }
+        self.malformed.push(row);
+    }
+
+    /// A state mends a row of its record that could not be understood before.
+    fn take(&mut self, id: RecordId, state: RemoteState) {
+        // A stale page beside a newer one must not hide what the newer one told.
+        if self
+            .changes
+            .get(&id)
+            .is_some_and(|known| state.is_older_than(known))
+        {
+            return;
+        }
+        self.malformed.retain(|before| before.id.as_ref() != Some(&id));
+        self.changes.insert(id, state);
+    }
+}
+
 impl Run<'_> {
-    /// Joins pages by collection. Of several states of one record the last counts, unless it is provably older; a
-    /// row that is not a record of its type is malformed.
+    /// Joins pages by collection. Of several states of one record, and of rows of it that cannot be understood, the
+    /// last counts, unless it is provably older; a row that is not a record of its type is malformed.
     pub(crate) fn gather(&self, raw: Vec<RawChanges>) -> Pulled {
         let mut pulled = Pulled::default();
         for raw in raw {
@@ -89,21 +114,12 @@ impl Run<'_> {
             page.mark = page.mark.max(raw.mark);
             page.accept_older |= raw.accept_older;
             page.may_be_old |= raw.may_be_old;
-            page.malformed.extend(raw.malformed);
+            raw.malformed.into_iter().for_each(|row| page.set_aside(row));
             for change in raw.changes {
                 pulled.observed.extend(change.state.stamp());
                 match self.fit(&target, &change.id, change.state) {
-                    Ok(state) => {
-                        // A stale page beside a newer one must not hide what the newer one told.
-                        let known = page.changes.get(&change.id);
-                        if !known.is_some_and(|known| state.is_older_than(known)) {
-                            page.changes.insert(change.id, state);
-                        }
-                    }
-                    Err(row) => {
-                        page.changes.remove(&change.id);
-                        page.malformed.push(row);
-                    }
+                    Ok(state) => page.take(change.id, state),
+                    Err(row) => page.set_aside(row),
                 }
             }
         }

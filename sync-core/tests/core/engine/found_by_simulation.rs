@@ -483,3 +483,47 @@ async fn a_revoked_scope_is_complete_again_when_it_is_granted_whatever_failed_in
         assert_eq!(a.titles().await, remote_titles(&lab.remote), "commit {failing}");
     }
 }
+
+// Seed 115635: a row that broke between two pages of one commit was taken for the good one that the first page had told,
+// and left out of quarantine.
+#[tokio::test]
+async fn a_row_that_breaks_between_two_pages_is_set_aside() {
+    let lab = Lab::new();
+    let a = lab
+        .device_with(NeverAsked, EngineOptions::default().with_page_size(1))
+        .await;
+    a.sync().await;
+    lab.remote.put(&key("1"), payload("1", "tea"));
+    lab.remote.put(&key("2"), payload("2", "milk"));
+    let remote = lab.remote.clone();
+    a.hooks.once(Moment::AfterPull, move || async move {
+        remote.put_malformed(&target(), Some(&key("1").id), "{");
+    });
+    a.sync().await;
+    assert_eq!(a.engine().quarantine(None, 10).await.unwrap().len(), 1);
+    assert_eq!(a.titles().await, titles([("2", "milk")]), "no longer as it was");
+}
+
+#[tokio::test]
+async fn a_row_that_is_mended_between_two_pages_is_as_the_last_told() {
+    let lab = Lab::new();
+    let a = lab
+        .device_with(NeverAsked, EngineOptions::default().with_page_size(1))
+        .await;
+    a.sync().await;
+    lab.remote.put_malformed(&target(), Some(&key("1").id), "{");
+    lab.remote.put(&key("2"), payload("2", "milk"));
+    let remote = lab.remote.clone();
+    a.hooks.once(Moment::AfterPull, move || async move {
+        remote.put(&key("1"), payload("1", "tea"));
+    });
+    let report = a.sync().await;
+    assert_eq!(
+        (
+            report.quarantined,
+            a.engine().quarantine(None, 10).await.unwrap().len()
+        ),
+        (0, 0)
+    );
+    assert_eq!(a.titles().await, titles([("1", "tea"), ("2", "milk")]));
+}
