@@ -64,7 +64,8 @@ pub enum Mistake {
     Store(StoreMistake),
 }
 
-/// Every mistake, by the name that the bug base knows it by.
+/// Every mistake, by the name that the bug base knows it by. [`StoreMistake::CommitsRowsBeforeOperations`] is not among
+/// them: the simulated disk refuses half of such a write, which the crash ring finds on a real file.
 pub const MISTAKES: &[(&str, Mistake)] = &[
     ("cursor_by_time", Mistake::Remote(RemoteMistake::CursorByTime)),
     (
@@ -91,6 +92,16 @@ pub const MISTAKES: &[(&str, Mistake)] = &[
     (
         "answers_empty_when_signed_out",
         Mistake::Remote(RemoteMistake::AnswersEmptyWhenSignedOut),
+    ),
+    ("cursor_by_stamp", Mistake::Remote(RemoteMistake::CursorByStamp)),
+    ("offset_pages", Mistake::Remote(RemoteMistake::OffsetPages)),
+    (
+        "fails_on_malformed_rows",
+        Mistake::Remote(RemoteMistake::FailsOnMalformedRows),
+    ),
+    (
+        "claims_commit_order",
+        Mistake::Remote(RemoteMistake::ClaimsCommitOrder),
     ),
     (
         "commits_in_two_halves",

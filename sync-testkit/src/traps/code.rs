@@ -19,40 +19,40 @@ use crate::{
     query_suite,
 };
 
-type Verdict = Result<(), String>;
+pub(super) type Verdict = Result<(), String>;
 
-fn scope() -> Result<SyncScope> {
+pub(super) fn scope() -> Result<SyncScope> {
     SyncScope::new("trap")
 }
 
-fn target() -> Result<Target> {
+pub(super) fn target() -> Result<Target> {
     Ok(Target::new(CollectionName::new("items")?, scope()?))
 }
 
-fn key(id: &str) -> Result<RecordKey> {
+pub(super) fn key(id: &str) -> Result<RecordKey> {
     Ok(RecordKey::new(target()?, RecordId::new(id)?))
 }
 
-fn payload(n: i64) -> Result<Payload> {
+pub(super) fn payload(n: i64) -> Result<Payload> {
     Payload::parse(format!(r#"{{"n":{n}}}"#))
 }
 
-async fn engine(
-    store: MemoryLocalStore,
+pub(super) async fn engine(
+    store: Arc<dyn LocalStore>,
     remote: Arc<dyn RemoteStore>,
     time: &TestEffects,
     schema: CollectionSchema,
 ) -> Result<SyncEngine> {
-    SyncEngine::builder(Arc::new(store), remote)
+    SyncEngine::builder(store, remote)
         .register_schema(schema, LastWriteWins)
         .effects(time.effects())
         .build()
         .await
 }
 
-async fn plain_engine(remote: Arc<dyn RemoteStore>, time: &TestEffects) -> Result<SyncEngine> {
+pub(super) async fn plain_engine(remote: Arc<dyn RemoteStore>, time: &TestEffects) -> Result<SyncEngine> {
     engine(
-        MemoryLocalStore::new(),
+        Arc::new(MemoryLocalStore::new()),
         remote,
         time,
         CollectionSchema::untyped("items", "id")?,
@@ -60,7 +60,7 @@ async fn plain_engine(remote: Arc<dyn RemoteStore>, time: &TestEffects) -> Resul
     .await
 }
 
-async fn ids(engine: &SyncEngine) -> Result<BTreeSet<String>> {
+pub(super) async fn ids(engine: &SyncEngine) -> Result<BTreeSet<String>> {
     let offline = ReadOptions::from(CachePolicy::OfflineOnly);
     let answer = engine.query(&target()?, &QuerySpec::new(), &offline).await?;
     Ok(answer
@@ -71,7 +71,7 @@ async fn ids(engine: &SyncEngine) -> Result<BTreeSet<String>> {
 }
 
 /// Fails unless `found` is what is `expected`.
-fn same<T: PartialEq + std::fmt::Debug>(expected: T, found: T) -> Verdict {
+pub(super) fn same<T: PartialEq + std::fmt::Debug>(expected: T, found: T) -> Verdict {
     if expected == found {
         Ok(())
     } else {
@@ -79,11 +79,11 @@ fn same<T: PartialEq + std::fmt::Debug>(expected: T, found: T) -> Verdict {
     }
 }
 
-fn told(error: SyncError) -> String {
+pub(super) fn told(error: SyncError) -> String {
     error.to_string()
 }
 
-fn names(ids: &[&str]) -> BTreeSet<String> {
+pub(super) fn names(ids: &[&str]) -> BTreeSet<String> {
     ids.iter().map(|id| (*id).to_owned()).collect()
 }
 
@@ -300,7 +300,7 @@ pub(super) fn a_new_schema_with_a_full_queue(with_mistake: bool) -> BoxFuture<'s
             let remote = MemoryRemoteStore::new();
             let store = MemoryLocalStore::new();
             let old = CollectionSchema::untyped("items", "id")?;
-            let before = engine(store.clone(), Arc::new(remote.clone()), &time, old).await?;
+            let before = engine(Arc::new(store.clone()), Arc::new(remote.clone()), &time, old).await?;
             let written = Payload::parse(r#"{"title":"tea"}"#)?;
             before.write(Write::create_raw(key("x")?, written)).await?;
             before.stop();
@@ -313,7 +313,7 @@ pub(super) fn a_new_schema_with_a_full_queue(with_mistake: bool) -> BoxFuture<'s
                     Ok(fields)
                 };
             }
-            let after = engine(store.reopen(), Arc::new(remote.clone()), &time, new).await?;
+            let after = engine(Arc::new(store.reopen()), Arc::new(remote.clone()), &time, new).await?;
             after.push_only(&scope()?).await?;
             Ok::<_, SyncError>(remote.dump(&target()?).into_values().next())
         };

@@ -56,10 +56,6 @@ pub const ELSEWHERE: &[Elsewhere] = &[
         reason: "A transaction helper that runs statements twice, and tables filled before tracking began: there is no way to write past the engine.",
     },
     Elsewhere {
-        source: "PS-19",
-        reason: "One listener for each table: tested in sync-core (`watching.rs`: every watch hears of every change).",
-    },
-    Elsewhere {
         source: "SN-11, SN-12, SN-13, SN-16",
         reason: "Injection, tokens, migrations and audit logs of one server.",
     },

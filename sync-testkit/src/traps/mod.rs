@@ -19,6 +19,7 @@ mod code;
 mod elsewhere;
 mod of_delivery;
 mod of_operation;
+mod of_parts;
 mod of_seeds;
 mod of_values;
 
@@ -151,6 +152,7 @@ pub fn all() -> impl Iterator<Item = &'static Trap> {
         of_operation::OF_OPERATION,
         of_seeds::OF_SEEDS,
         of_values::OF_VALUES,
+        of_parts::OF_PARTS,
     ]
     .into_iter()
     .flatten()

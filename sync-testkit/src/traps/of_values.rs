@@ -9,7 +9,7 @@ pub(super) const OF_VALUES: &[Trap] = &[
         sources: &["peers 1: airbyte#9668, #85918, lifeCc#44, RxDB's Supabase plugin"],
         body: Body::Code(code::late_commit),
         double: Double::Within(
-            "a remote that announces times taken before the commit as the order of commits",
+            "a remote that announces times taken before the commit as the order of commits: `ClaimsCommitOrder`",
         ),
     },
     Trap {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use sync_testkit::traps::{self, ELSEWHERE, Trap};
+use sync_testkit::{
+    simulator::MISTAKES,
+    traps::{self, ELSEWHERE, Trap},
+};
 
 #[tokio::test]
 async fn every_trap_holds_for_our_engine() {
@@ -24,6 +27,20 @@ async fn every_trap_bites_its_double() {
         }
     }
     assert!(toothless.is_empty(), "{}", toothless.join("\n"));
+}
+
+#[test]
+fn every_mistake_of_a_store_or_a_remote_is_caught_by_a_trap() {
+    let doubles: Vec<String> = traps::all().map(Trap::double).collect();
+    for (name, mistake) in MISTAKES {
+        let shown = format!("{mistake:?}");
+        let variant = shown.split(['(', ')']).nth(1).unwrap();
+        let quoted = format!("`{variant}`");
+        assert!(
+            doubles.iter().any(|double| double.contains(&quoted)),
+            "{name}: {quoted}"
+        );
+    }
 }
 
 /// The names of the known traps that a text of sources speaks of.
