@@ -3,7 +3,7 @@
 //! The folder `fuzz` at the top has one program for each of them, for cargo-fuzz. The test of this crate runs them on a
 //! fixed set of inputs, so that they cannot rot.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{env, fmt::Debug, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use adapter_memory::{MemoryLocalStore, MemoryRemoteStore};
 use futures::{executor::block_on, future::BoxFuture};
@@ -117,6 +117,22 @@ pub const TARGETS: &[FuzzTarget] = &[
 /// The target of this name.
 pub fn target(name: &str) -> Option<&'static FuzzTarget> {
     TARGETS.iter().find(|target| target.name == name)
+}
+
+/// Writes the inputs that a target begins with as files into the folder that the environment variable `FUZZ_SEEDS`
+/// names. Without it, nothing is done.
+///
+/// # Panics
+/// If there is no such target, or a file cannot be written: a run from nothing would find less, and not tell.
+pub fn write_seeds(name: &str) {
+    let Some(folder) = env::var_os("FUZZ_SEEDS").map(PathBuf::from) else {
+        return;
+    };
+    let target = target(name).unwrap_or_else(|| panic!("there is no target {name:?}"));
+    for (number, seed) in target.seeds.iter().enumerate() {
+        let path = folder.join(format!("seed-{number}"));
+        fs::write(&path, seed).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
 }
 
 fn text(data: &[u8]) -> &str {

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_targets::import(data));
+libfuzzer_sys::fuzz_target!(init: fuzz_targets::write_seeds("import"), |data: &[u8]| fuzz_targets::import(data));

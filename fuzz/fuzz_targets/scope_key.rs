@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz_targets::scope_key(data));
+libfuzzer_sys::fuzz_target!(init: fuzz_targets::write_seeds("scope_key"), |data: &[u8]| fuzz_targets::scope_key(data));
