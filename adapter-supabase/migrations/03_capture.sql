@@ -7,8 +7,25 @@ create or replace function sync.note(p_collection text, p_scopes text[], p_ids t
 returns void language plpgsql security definer set search_path = '' set enable_seqscan = off as $$
 declare
   stamps jsonb := nullif(current_setting('sync.stamps', true), '')::jsonb -> p_collection;
+  before bigint;
 begin
   if coalesce(cardinality(p_ids), 0) = 0 then
+    return;
+  end if;
+  if p_scopes[1] = all(p_scopes) then
+    -- One scope, as nearly always: there is nothing to sort or to join.
+    update sync.scope s set seq = s.seq + cardinality(p_ids) where s.scope = p_scopes[1]
+      returning s.seq - cardinality(p_ids) into before;
+    if not found then
+      insert into sync.scope as s (scope, seq) values (p_scopes[1], cardinality(p_ids))
+        on conflict (scope) do update set seq = s.seq + excluded.seq
+        returning s.seq - cardinality(p_ids) into before;
+    end if;
+    insert into sync.change as c (scope, collection, id, seq, deleted, changed_at, stamp)
+      select p_scopes[1], p_collection, u.id, before + u.place, u.deleted, clock_timestamp(), stamps ->> u.id
+      from unnest(p_ids, p_deleted) with ordinality u(id, deleted, place)
+      on conflict (scope, collection, id) do update
+      set seq = excluded.seq, deleted = excluded.deleted, changed_at = excluded.changed_at, stamp = excluded.stamp;
     return;
   end if;
   insert into sync.scope (scope)

@@ -4,13 +4,20 @@
 -- "row"?: the whole record, "fields"?: [names], "stamp"?}; its result is {"op", "st", ...} with st one of
 -- applied, duplicate, conflict, missing, rejected, retry.
 
--- One operation that is to be applied, and the result of one.
+-- One operation that is to be applied, and the result of one, whose kind is told beside it.
 do $$
 begin
+  if to_regtype('sync.outcome') is not null and not exists (
+    select 1 from pg_attribute a join pg_type t on t.typrelid = a.attrelid
+    where t.oid = to_regtype('sync.outcome') and a.attname = 'st') then
+    -- Of an earlier version, with the functions that speak of it, and one that answered nothing.
+    drop type sync.outcome, sync.step cascade;
+    drop function sync.lock_scope(text);
+  end if;
   if to_regtype('sync.step') is null then
     create type sync.step as (
       place integer, op_id uuid, collection text, kind text, id text, columns text[], content jsonb, stamp text);
-    create type sync.outcome as (place integer, result jsonb);
+    create type sync.outcome as (place integer, st text, result json);
   end if;
 end $$;
 
@@ -23,29 +30,40 @@ create or replace function sync.rejected(p_code text, p_message text, p_field te
 language sql stable return
   jsonb_strip_nulls(jsonb_build_object('st', 'rejected', 'code', p_code, 'msg', p_message, 'field', p_field));
 
+-- The result of an operation, of which `p_result` says all but whose it is.
+create or replace function sync.outcome_of(p_place integer, p_op_id text, p_result jsonb) returns sync.outcome
+language sql stable return
+  row(p_place, p_result ->> 'st', (p_result || jsonb_build_object('op', p_op_id))::json)::sync.outcome;
+
 -- One push at a time in a scope. Decisions made under the lock stay true until the commit, since whoever else
--- changes a row of the scope needs the lock before he can commit.
-create or replace function sync.lock_scope(p_scope text) returns void
+-- changes a row of the scope needs the lock before he can commit. Says whether the caller may write; if not, there
+-- is no lock.
+create or replace function sync.lock_scope(p_scope text) returns boolean
 language plpgsql volatile security definer set search_path = '' as $$
 begin
   if not sync.may_write(p_scope) then
-    raise sqlstate 'PT403' using message = 'the caller may not write the scope', hint = 'read_only';
+    perform sync.require_reader(p_scope);
+    return false;
   end if;
-  insert into sync.scope (scope) values (p_scope) on conflict do nothing;
   perform 1 from sync.scope s where s.scope = p_scope for update;
+  if not found then
+    insert into sync.scope (scope) values (p_scope) on conflict do nothing;
+    perform 1 from sync.scope s where s.scope = p_scope for update;
+  end if;
+  return true;
 end $$;
 
 -- (A plan may be kept from when a table was small, so functions that look up many rows one by one must not scan.)
--- What is to become of each operation: `verdict` is its result, or null if it is to be applied. The kind of a step
--- is then how: create, update, replace, delete, or raise for the delete of what is deleted; `columns` are those to
--- write. A replaced record gets the defaults of the columns that it does not have.
-create or replace function sync.decide(p_scope text, p_ops jsonb) returns table (step sync.step, verdict jsonb)
-language plpgsql stable security definer set search_path = '' set enable_seqscan = off rows 100 as $$
+-- What is to become of each operation: those that are to be applied, and the results of the others. The kind of a step
+-- says how it is applied: create, update, replace, delete, or raise for the delete of what is deleted; `columns` are
+-- those to write. A replaced record gets the defaults of the columns that it does not have.
+create or replace function sync.decide(p_scope text, p_ops jsonb, out todo sync.step[], out decided sync.outcome[])
+language plpgsql stable security definer set search_path = '' set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
   caller text := sync.caller();
 begin
-  return query with op as materialized (
+  with op as materialized (
     select o.place::integer, o.item ->> 'collection' as collection, o.item ->> 'kind' as kind,
       o.item ->> 'id' as id, (o.item ->> 'op')::uuid as op_id, (o.item ->> 'base')::bigint - m.version_base as base,
       o.item -> 'row' as content, coalesce(jsonb_typeof(o.item -> 'row') = 'object', false) as has_row,
@@ -55,7 +73,7 @@ begin
     from jsonb_array_elements(p_ops) with ordinality o(item, place) cross join sync.meta m
   ), sent as (
     select op.*, t.columns as readable, t.writable, t.id_column, c.seq, c.deleted, a.seq as applied_seq,
-      row_number() over (partition by op.collection, op.id order by op.place) as occurrence
+      row_number() over (partition by op.collection collate "C", op.id collate "C" order by op.place) as occurrence
     from op
     left join sync.collection t on t.name = op.collection
     -- OFFSET 0 keeps these look-ups by index, whatever the statistics say.
@@ -64,76 +82,89 @@ begin
       where c.scope = p_scope and c.collection = op.collection and c.id = op.id offset 0) c on true
     left join lateral (
       select a.seq from sync.applied a where a.op_id = op.op_id and a.user_id = caller offset 0) a on true
-  )
-  select row(sent.place, sent.op_id, sent.collection,
+  ), judged as (
+    select row(sent.place, sent.op_id, sent.collection,
+        case
+          when sent.kind = 'delete' and sent.deleted then 'raise'
+          when sent.kind = 'update' and sent.fields is null then 'replace'
+          else sent.kind end,
+        sent.id,
+        case when sent.kind <> 'delete' and sent.has_row then array(
+          select w.name from unnest(sent.writable) w(name)
+          where w.name <> sent.id_column and case when sent.kind = 'update' and sent.fields is not null
+            then w.name = any(sent.fields) else sent.content ? w.name end)
+        end,
+        case when sent.id_column is not null then sent.content || jsonb_build_object(sent.id_column, sent.id) end, sent.stamp)::sync.step as step,
+      sent.place, sent.op_id,
       case
-        when sent.kind = 'delete' and sent.deleted then 'raise'
-        when sent.kind = 'update' and sent.fields is null then 'replace'
-        else sent.kind end,
-      sent.id,
-      case when sent.kind <> 'delete' and sent.has_row then array(
-        select w.name from unnest(sent.writable) w(name)
-        where w.name <> sent.id_column and case when sent.kind = 'update' and sent.fields is not null
-          then w.name = any(sent.fields) else sent.content ? w.name end)
-      end,
-      case when sent.id_column is not null then sent.content || jsonb_build_object(sent.id_column, sent.id) end, sent.stamp)::sync.step,
-    case
-      when sent.applied_seq is not null then
-        jsonb_build_object('st', 'duplicate', 'v', (sent.version_base + sent.applied_seq)::text)
-      when sent.readable is null then sync.rejected('unknown_collection', 'the server synchronizes no such collection')
-      when sent.kind is null or sent.kind not in ('create', 'update', 'delete') then
-        sync.rejected('unknown_kind', 'the kind of the operation is not known')
-      when sent.id is null then sync.rejected('no_id', 'the operation has no id')
-      when sent.occurrence > 1 then
-        sync.rejected('repeated_record', 'a push has at most one operation for each record')
-      when sent.kind <> 'delete' and not sent.has_row then
-        sync.rejected('no_row', 'the operation has no record')
-      when sent.kind <> 'delete' and (sent.content - sent.readable <> '{}' or not sent.fields <@ sent.readable) then
-        sync.rejected('unknown_field', 'the server has no such field', (
-          select min(f.name)
-          from (select jsonb_object_keys(sent.content) as name union select unnest(sent.fields)) f
-          where f.name <> all(sent.readable)))
-      when sent.seq is null and sent.kind = 'create' then null
-      when sent.seq is null then '{"st": "missing"}'::jsonb
-      when sent.kind = 'create' and sent.deleted and sent.base = sent.seq then null
-      when sent.kind = 'create' then '{"st": "conflict"}'::jsonb
-      when sent.kind = 'update' and sent.deleted then '{"st": "conflict"}'::jsonb
-      when sent.base is null or sent.base = sent.seq then null
-      else '{"st": "conflict"}'::jsonb
-    end
-  from sent order by sent.place;
+        when sent.applied_seq is not null then
+          jsonb_build_object('st', 'duplicate', 'v', (sent.version_base + sent.applied_seq)::text)
+        when sent.readable is null then sync.rejected('unknown_collection', 'the server synchronizes no such collection')
+        when sent.kind is null or sent.kind not in ('create', 'update', 'delete') then
+          sync.rejected('unknown_kind', 'the kind of the operation is not known')
+        when sent.id is null then sync.rejected('no_id', 'the operation has no id')
+        when sent.occurrence > 1 then
+          sync.rejected('repeated_record', 'a push has at most one operation for each record')
+        when sent.kind <> 'delete' and not sent.has_row then
+          sync.rejected('no_row', 'the operation has no record')
+        when sent.kind <> 'delete' and (sent.content - sent.readable <> '{}' or not sent.fields <@ sent.readable) then
+          sync.rejected('unknown_field', 'the server has no such field', (
+            select min(f.name)
+            from (select jsonb_object_keys(sent.content) as name union select unnest(sent.fields)) f
+            where f.name <> all(sent.readable)))
+        when sent.seq is null and sent.kind = 'create' then null
+        when sent.seq is null then '{"st": "missing"}'::jsonb
+        when sent.kind = 'create' and sent.deleted and sent.base = sent.seq then null
+        when sent.kind = 'create' then '{"st": "conflict"}'::jsonb
+        when sent.kind = 'update' and sent.deleted then '{"st": "conflict"}'::jsonb
+        when sent.base is null or sent.base = sent.seq then null
+        else '{"st": "conflict"}'::jsonb
+      end as verdict
+    from sent order by sent.place
+  )
+  select array_agg(judged.step) filter (where judged.verdict is null),
+    array_agg(sync.outcome_of(judged.place, judged.op_id::text, judged.verdict)) filter (where judged.verdict is not null)
+  into todo, decided from judged;
 end $$;
 
--- After a write that took effect: keeps the operation ids, and tells the new versions. Each step must have got its
--- place in the index by the triggers, with its stamp.
-create or replace function sync.settle(p_scope text, p_collection text, p_steps sync.step[])
-returns table (place integer, version text, changed_at bigint)
-language plpgsql volatile security definer set search_path = '' set enable_seqscan = off rows 100 as $$
+-- After a write that took effect: keeps the operation ids, and gives the results with the new versions. `p_before` was
+-- the number of the scope before the write: each step must have got a later one from the triggers, with its stamp.
+-- `p_contents` is what the rows of `p_ids` hold now; a step that was stored as it was sent is not told it again.
+create or replace function sync.settle(
+  p_scope text, p_collection text, p_before bigint, p_steps sync.step[], p_ids text[], p_contents jsonb[]
+) returns sync.outcome[]
+language plpgsql volatile security definer set search_path = '' set enable_seqscan = off set enable_nestloop = off as $$
 #variable_conflict use_column
 declare
   caller text := sync.caller();
-  settled integer;
+  outcomes sync.outcome[];
 begin
   if not sync.may_write(p_scope) then
     raise sqlstate 'PT403' using message = 'the caller may not write the scope', hint = 'read_only';
   end if;
-  return query
-    with noted as materialized (
-      select step.place, step.op_id, c.seq, c.changed_at
-      from unnest(p_steps) step cross join lateral (
-        select c.seq, c.changed_at from sync.change c
-        where c.scope = p_scope and c.collection = p_collection and c.id = step.id
-          and c.stamp is not distinct from step.stamp offset 0) c
+  with noted as materialized (
+      select c.id, c.seq, c.changed_at, c.stamp from sync.change c
+      where c.collection || '@' || c.scope = p_collection || '@' || p_scope and c.seq > p_before
+    ), settled as materialized (
+      select step.place, step.op_id, step.id, step.content, noted.seq, m.version_base + noted.seq as version, noted.changed_at
+      from unnest(p_steps) step
+      join noted on noted.id = step.id and noted.stamp is not distinct from step.stamp
+      cross join sync.meta m
     ), kept as (
-      insert into sync.applied (user_id, op_id, seq) select caller, noted.op_id, noted.seq from noted
+      insert into sync.applied (user_id, op_id, seq) select caller, settled.op_id, settled.seq from settled
     )
-    select noted.place, (m.version_base + noted.seq)::text, sync.micros(noted.changed_at)
-    from noted cross join sync.meta m;
-  get diagnostics settled = row_count;
-  if settled <> cardinality(p_steps) then
+    select array_agg(row(settled.place, 'applied', case
+      when stored.content <> settled.content then json_build_object('op', settled.op_id, 'st', 'applied',
+        'v', settled.version::text, 'at', sync.micros(settled.changed_at), 'row', stored.content)
+      else json_build_object('op', settled.op_id, 'st', 'applied',
+        'v', settled.version::text, 'at', sync.micros(settled.changed_at)) end)::sync.outcome)
+    into outcomes
+    from settled left join unnest(p_ids, p_contents) stored(id, content) on stored.id = settled.id;
+  if cardinality(outcomes) is distinct from cardinality(p_steps) then
     raise sqlstate 'PT500' using message = format('the triggers of collection %L did not note the write', p_collection),
       hint = 'run the migration again, then select sync.reconcile(...)';
   end if;
+  return outcomes;
 end $$;
 
 -- The delete of what is deleted: nothing changes but the tombstone's version and stamp.
@@ -150,34 +181,39 @@ end $$;
 -- Writes steps of one kind on one collection with the same columns, all in one statement, or fails.
 create or replace function sync.write(
   p_scope text, p_collection text, p_kind text, p_columns text[], p_steps sync.step[]
-) returns setof sync.outcome language plpgsql volatile security invoker set search_path = '' rows 100 as $$
+) returns sync.outcome[] language plpgsql volatile security invoker set search_path = '' as $$
 declare
   registered sync.collection := sync.described(p_collection);
+  before bigint := (sync.head(p_scope)).seq;
   ids text[] := array(select step.id from unnest(p_steps) step);
   written text[];
+  contents jsonb[];
   source text := format('unnest($1) step cross join lateral jsonb_populate_record(null::%s, step.content) r',
     registered.relation);
+  content text := format('(select to_jsonb(c) from (select %s) c)',
+    (select string_agg(format('t.%I', name), ', ') from unnest(registered.columns) name));
 begin
   perform set_config('sync.stamps', (
     select jsonb_build_object(p_collection, jsonb_object_agg(step.id, step.stamp))::text from unnest(p_steps) step), true);
   case p_kind
     when 'create' then
       execute format(
-        'with made as (insert into %1$s (%2$s) select %3$s from %4$s returning %5$I::text as id, (%6$s)::text as scope)
-         select array_agg(made.id) from made where made.scope = $2',
+        'with made as (insert into %1$s as t (%2$s) select %3$s from %4$s
+           returning t.%5$I::text as id, (%6$s)::text as scope, %7$s as content)
+         select array_agg(made.id), array_agg(made.content) from made where made.scope = $2',
         registered.relation,
         (select string_agg(quote_ident(name), ', ')
          from unnest(p_columns || array[registered.id_column, registered.fill_column]::text[]) name where name is not null),
         (select string_agg(format('r.%I', name), ', ') from unnest(p_columns || registered.id_column::text) name)
           || case when registered.fill_column is null then '' else ', $2' end,
-        source, registered.id_column, registered.scope_expression)
-      into written using p_steps, p_scope;
+        source, registered.id_column, registered.scope_expression, content)
+      into written, contents using p_steps, p_scope;
     when 'update', 'replace' then
       execute format(
         'with source as (select r.%1$I as sync_id%2$s from %3$s),
          made as (update %4$s t set %5$s from source where t.%1$I = source.sync_id
-           returning t.%1$I::text as id, (%6$s)::text as scope)
-         select array_agg(made.id) from made where made.scope = $2',
+           returning t.%1$I::text as id, (%6$s)::text as scope, %7$s as content)
+         select array_agg(made.id), array_agg(made.content) from made where made.scope = $2',
         registered.id_column,
         (select string_agg(format(', r.%I as sync_%s', name, place), '') from unnest(p_columns) with ordinality u(name, place)),
         source, registered.relation,
@@ -188,8 +224,8 @@ begin
             select string_agg(format('%I = default', name), ', ') from unnest(registered.writable) name
             where name <> registered.id_column and name <> all(p_columns)) end),
           ''), format('%I = source.sync_id', registered.id_column)),
-        registered.scope_expression)
-      into written using p_steps, p_scope;
+        registered.scope_expression, content)
+      into written, contents using p_steps, p_scope;
     when 'delete' then
       execute format(
         'with gone as (delete from %1$s where %2$I = any($1::%3$s[]) and (%4$s)::text = $2 returning %2$I::text as id)
@@ -206,20 +242,18 @@ begin
     raise insufficient_privilege using
       message = 'the write did not reach the record: a policy hides it, it would leave the scope, or its id is not in canonical form';
   end if;
-  return query
-    with stored as materialized (
-      select * from sync.rows(p_collection, p_scope, case when p_kind in ('create', 'update', 'replace') then ids end))
-    select step.place, jsonb_build_object('op', step.op_id, 'st', 'applied', 'v', settled.version, 'at', settled.changed_at)
-      || case when stored.content::jsonb <> step.content then jsonb_build_object('row', stored.content) else '{}' end
-    from sync.settle(p_scope, p_collection, p_steps) settled
-    join unnest(p_steps) step on step.place = settled.place
-    left join stored on stored.id = step.id;
+  if contents is not null and (sync.head(p_scope)).seq <> before + cardinality(ids) then
+    -- Triggers of the application wrote more than the statement did, perhaps to the very rows.
+    select array_agg(r.id), array_agg(r.content::jsonb) into written, contents
+    from sync.rows(p_collection, p_scope, ids) r;
+  end if;
+  return sync.settle(p_scope, p_collection, before, p_steps, written, contents);
 end $$;
 
 -- Writes a run of steps: as a whole if that works, else each half by itself, down to the ones at fault.
 create or replace function sync.write_run(
   p_scope text, p_collection text, p_kind text, p_columns text[], p_steps sync.step[]
-) returns setof sync.outcome language plpgsql volatile security invoker set search_path = '' rows 100 as $$
+) returns sync.outcome[] language plpgsql volatile security invoker set search_path = '' as $$
 declare
   half integer := cardinality(p_steps) / 2;
   state text;
@@ -228,8 +262,7 @@ declare
   named_constraint text;
 begin
   begin
-    return query select * from sync.write(p_scope, p_collection, p_kind, p_columns, p_steps);
-    return;
+    return sync.write(p_scope, p_collection, p_kind, p_columns, p_steps);
   exception when others then
     get stacked diagnostics state = returned_sqlstate, message = message_text, named_column = column_name,
       named_constraint = constraint_name;
@@ -238,21 +271,26 @@ begin
     end if;
   end;
   if half = 0 then
-    return query select p_steps[1].place,
-      sync.rejected(state, message, coalesce(nullif(named_column, ''), nullif(named_constraint, '')))
-        || jsonb_build_object('op', p_steps[1].op_id);
-    return;
+    return array[sync.outcome_of(p_steps[1].place, p_steps[1].op_id::text,
+      sync.rejected(state, message, coalesce(nullif(named_column, ''), nullif(named_constraint, ''))))];
   end if;
-  return query select * from sync.write_run(p_scope, p_collection, p_kind, p_columns, p_steps[:half]);
-  return query select * from sync.write_run(p_scope, p_collection, p_kind, p_columns, p_steps[half + 1:]);
+  return sync.write_run(p_scope, p_collection, p_kind, p_columns, p_steps[:half])
+    || sync.write_run(p_scope, p_collection, p_kind, p_columns, p_steps[half + 1:]);
 end $$;
 
 -- Writes steps in their order, in runs that one statement can write.
-create or replace function sync.write_all(p_scope text, p_steps sync.step[]) returns setof sync.outcome
-language plpgsql volatile security invoker set search_path = '' rows 100 as $$
+create or replace function sync.write_all(p_scope text, p_steps sync.step[]) returns sync.outcome[]
+language plpgsql volatile security invoker set search_path = '' as $$
 declare
   run record;
+  outcomes sync.outcome[] := '{}';
+  first sync.step := p_steps[1];
 begin
+  if not exists (
+    select 1 from unnest(p_steps) step
+    where step.collection <> first.collection or step.kind <> first.kind or step.columns is distinct from first.columns) then
+    return sync.write_run(p_scope, first.collection, first.kind, first.columns, p_steps);
+  end if;
   for run in
     with marked as (
       select step, (step.collection, step.kind, step.columns) is distinct from
@@ -264,7 +302,8 @@ begin
     )
     select array_agg(n.step order by (n.step).place) as steps from numbered n group by n.run_number order by n.run_number
   loop
-    return query select * from sync.write_run(
+    outcomes := outcomes || sync.write_run(
       p_scope, run.steps[1].collection, run.steps[1].kind, run.steps[1].columns, run.steps);
   end loop;
+  return outcomes;
 end $$;

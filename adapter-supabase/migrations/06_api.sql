@@ -15,27 +15,19 @@ begin
     raise sqlstate 'PT413' using message = 'more than 500 operations', hint = 'fewer';
   end if;
   perform sync.check_epoch();
-  perform sync.require_reader(p_scope);
-  if not sync.may_write(p_scope) then
+  if not sync.lock_scope(p_scope) then
     return sync.push_answer(array(
-      select row(o.place, sync.rejected('read_only', 'the caller may read the scope, not write it')
-        || jsonb_build_object('op', o.item -> 'op'))::sync.outcome
+      select sync.outcome_of(o.place::integer, o.item ->> 'op',
+        sync.rejected('read_only', 'the caller may read the scope, not write it'))
       from jsonb_array_elements(p_ops) with ordinality o(item, place)));
   end if;
-  perform sync.lock_scope(p_scope);
-
-  select
-    array_agg(d.step order by (d.step).place) filter (where d.verdict is null),
-    array_agg(row((d.step).place, d.verdict || jsonb_build_object('op', (d.step).op_id))::sync.outcome)
-      filter (where d.verdict is not null)
-  into todo, decided
-  from sync.decide(p_scope, p_ops) d;
+  select d.todo, d.decided into todo, decided from sync.decide(p_scope, p_ops) d;
 
   if p_atomic and sync.any_other(decided, 'duplicate') then
     written := array(select sync.retry(step.place, step.op_id) from unnest(todo) step);
   elsif todo is not null then
     begin
-      written := array(select w from sync.write_all(p_scope, todo) w);
+      written := sync.write_all(p_scope, todo);
       -- Now rather than at the commit, when nobody could say any more whose fault it is.
       set constraints all immediate;
       if p_atomic and sync.any_other(written, 'applied') then
@@ -48,7 +40,7 @@ begin
         -- A deferred constraint: once more, each checked at once.
         begin
           set constraints all immediate;
-          written := array(select w from sync.write_all(p_scope, todo) w);
+          written := sync.write_all(p_scope, todo);
           if p_atomic then
             raise sqlstate 'PT422';
           end if;
@@ -62,16 +54,16 @@ end $$;
 
 create or replace function sync.any_other(p_outcomes sync.outcome[], p_st text) returns boolean
 language sql stable set search_path = '' as $$
-  select exists (select 1 from unnest(p_outcomes) o where o.result ->> 'st' <> p_st)
+  select exists (select 1 from unnest(p_outcomes) o where o.st <> p_st)
 $$;
 
 create or replace function sync.retry(p_place integer, p_op_id uuid) returns sync.outcome language sql stable return
-  row(p_place, jsonb_build_object('op', p_op_id, 'st', 'retry', 'msg', 'another operation of the batch did not apply'))::sync.outcome;
+  sync.outcome_of(p_place, p_op_id::text, '{"st": "retry", "msg": "another operation of the batch did not apply"}');
 
 -- The outcomes of a batch that was rolled back.
 create or replace function sync.none_applied(p_outcomes sync.outcome[]) returns sync.outcome[]
 language sql stable set search_path = '' as $$
-  select array_agg(case o.result ->> 'st' when 'applied' then sync.retry(o.place, (o.result ->> 'op')::uuid) else o end)
+  select array_agg(case o.st when 'applied' then sync.retry(o.place, (o.result ->> 'op')::uuid) else o end)
   from unnest(p_outcomes) o
 $$;
 
@@ -79,21 +71,21 @@ $$;
 create or replace function sync.with_current(p_scope text, p_ops jsonb, p_outcomes sync.outcome[])
 returns sync.outcome[] language plpgsql stable security invoker set search_path = '' as $$
 begin
-  if not exists (select 1 from unnest(p_outcomes) o where o.result ->> 'st' = 'conflict') then
+  if p_outcomes is null or not exists (select 1 from unnest(p_outcomes) o where o.st = 'conflict') then
     return p_outcomes;
   end if;
   return (
     with decided as (
-      select o.place, o.result, op.item ->> 'collection' as collection, op.item ->> 'id' as id,
-        o.result ->> 'st' = 'conflict' as conflicts
+      select o as outcome, o.result, op.item ->> 'collection' as collection, op.item ->> 'id' as id,
+        o.st = 'conflict' as conflicts
       from unnest(p_outcomes) o cross join lateral (select p_ops -> (o.place - 1) as item) op
     ), current as materialized (
       select c.collection, s.id, s.state
       from (select d.collection, array_agg(d.id) as ids from decided d where d.conflicts group by 1) c
       cross join lateral sync.states(c.collection, p_scope, c.ids) s
     )
-    select array_agg(row(d.place, d.result ||
-      case when c.id is null then '{}' else jsonb_build_object('current', c.state) end)::sync.outcome)
+    select array_agg(case when c.id is null then d.outcome else
+      sync.outcome_of((d.outcome).place, d.result ->> 'op', d.result::jsonb || jsonb_build_object('current', c.state)) end)
     from decided d left join current c on d.conflicts and c.collection = d.collection and c.id = d.id);
 end $$;
 
@@ -165,7 +157,8 @@ grant execute on function
   sync.changes_after(text, text, bigint, bigint, integer), sync.entries(text, text, text[]),
   sync.live_entries(text, text, text, integer), sync.micros(timestamptz), sync.state(text, bigint, timestamptz, text, json),
   sync.states(text, text, text[]), sync.page(text, text, text, integer, boolean), sync.is_transient(text),
-  sync.rejected(text, text, text), sync.lock_scope(text), sync.decide(text, jsonb), sync.settle(text, text, sync.step[]),
+  sync.rejected(text, text, text), sync.outcome_of(integer, text, jsonb), sync.lock_scope(text), sync.decide(text, jsonb),
+  sync.settle(text, text, bigint, sync.step[], text[], jsonb[]),
   sync.raise_tombstones(text, text, text[]), sync.write(text, text, text, text[], sync.step[]),
   sync.write_run(text, text, text, text[], sync.step[]), sync.write_all(text, sync.step[]),
   sync.any_other(sync.outcome[], text), sync.retry(integer, uuid), sync.none_applied(sync.outcome[]),

@@ -58,6 +58,7 @@
 //! | Time | [`ServerClock`] (from `Date` headers, with its bound); waits come from the injected timer, [`within`] gives them an end |
 //! | Realtime | [`SseStream`], [`WebSocketConnector`], [`reconnecting`] |
 //! | Pace | [`Backoff`], [`RateBuckets`] |
+//! | Repair | [`count_is_unexplained`] |
 //! | Tests | the module `testing`: scripted transports and sockets, a proxy that loses answers |
 //!
 //! # Features
@@ -76,6 +77,7 @@ mod reconnect;
 mod redact;
 #[cfg(feature = "reqwest-transport")]
 mod reqwest_transport;
+mod row_count;
 mod secret;
 mod server_clock;
 mod session;
@@ -96,6 +98,7 @@ pub use reconnect::{PokeSource, reconnecting};
 pub use redact::{RedactedHeaders, RedactedUrl};
 #[cfg(feature = "reqwest-transport")]
 pub use reqwest_transport::{ReqwestOptions, ReqwestTransport};
+pub use row_count::count_is_unexplained;
 pub use secret::Secret;
 pub use server_clock::{ServerClock, Skew};
 pub use session::{

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sync_core::{ErrorKind, Result, SyncError, SyncPoint, Timestamp};
+use sync_http::count_is_unexplained;
 
 use super::row::write_time;
 
@@ -129,10 +130,7 @@ impl Pass {
     /// The watermark after the last page, and whether the number of rows is one that the delivered changes cannot
     /// explain: they are new rows at most, and never fewer.
     pub(super) fn end(self) -> (Watermark, bool) {
-        let unexplained = match (self.count_before, self.count) {
-            (Some(before), Some(now)) => now < before || now > before + self.delivered,
-            _ => false,
-        };
+        let unexplained = count_is_unexplained(self.count_before, self.count, self.delivered);
         let watermark = Watermark {
             newest: self.newest,
             settled: self.quiet,

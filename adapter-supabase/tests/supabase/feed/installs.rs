@@ -13,6 +13,7 @@ on_each_server!(
     rows_from_before_the_installation_are_delivered,
     a_newer_format_is_not_overwritten,
     an_older_format_is_brought_up,
+    what_an_earlier_version_wrote_with_is_replaced,
     wrong_tables_are_refused_with_the_mend,
     names_with_quotes_and_spaces_work,
     missing_triggers_fail_a_push_loudly_and_reconcile_mends_them,
@@ -89,6 +90,35 @@ async fn an_older_format_is_brought_up(project: &Project) {
     );
     let sql = "select public.sync_list_ids('s', 'todo', $1 ->> 0)";
     project.ada().call(sql, json!([])).await.unwrap();
+}
+
+async fn what_an_earlier_version_wrote_with_is_replaced(project: &Project) {
+    // Types and functions as they were before a result told its kind beside it.
+    project
+        .run(
+            "drop type sync.outcome, sync.step cascade; drop function sync.lock_scope(text);
+             create type sync.step as (
+               place integer, op_id uuid, collection text, kind text, id text, columns text[], content jsonb, stamp text);
+             create type sync.outcome as (place integer, result jsonb);
+             create function sync.lock_scope(p_scope text) returns void language sql as '';
+             create function sync.decide(p_scope text, p_ops jsonb) returns table (step sync.step, verdict jsonb)
+               language sql as 'select null::sync.step, null::jsonb';
+             create function sync.settle(p_scope text, p_collection text, p_steps sync.step[])
+               returns table (place integer, version text, changed_at bigint)
+               language sql as 'select 0, null::text, 0::bigint';
+             create function sync.any_other(p_outcomes sync.outcome[], p_st text) returns boolean
+               language sql as 'select true'",
+        )
+        .await;
+    project.run(&migration().to_sql().unwrap()).await;
+    project
+        .ada()
+        .apply("s", create(&id(1), json!({"title": "one"})))
+        .await;
+    let left: i64 = project
+        .value("select count(*) from pg_proc where pronamespace = 'sync'::regnamespace and proname in ('decide', 'settle')")
+        .await;
+    assert_eq!(left, 2, "none of the earlier ones is left beside the new ones");
 }
 
 async fn wrong_tables_are_refused_with_the_mend(project: &Project) {

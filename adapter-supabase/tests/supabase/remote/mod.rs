@@ -19,7 +19,7 @@
 //! | 22 to 24, 45 | membership, read-only members, hidden rows, nobody | `access` |
 //! | 25 to 28 | one bad operation among good ones, foreign keys, unknown fields, extreme values | `writes` |
 //! | 29 to 32 | deadlocks, timeouts, rate limits, damaged answers | `faults` |
-//! | 33 to 36 | tokens | `sign_in` |
+//! | 33 to 36 | tokens | `sign_in`, `token_files`, `token_processes` |
 //! | 42 | no policy is evaluated for each row | SQL `plans` |
 //! | 43 | direct writers and pushers at once | `stress`; SQL `races` |
 //! | 44 | null arguments are never sent | `writes` |
@@ -58,5 +58,6 @@ mod sign_in;
 mod stress;
 mod suite;
 mod token_files;
+mod token_processes;
 pub(crate) mod world;
 mod writes;

@@ -5,11 +5,17 @@ use std::{collections::BTreeSet, time::Duration};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use serde_json::Value;
 use sqlx::{Executor, PgPool, Row};
-use supabase_stack::Stack;
+use supabase_stack::{PostgresVersion, Stack};
 use sync_core::{Delta, PullRequest, RemoteState, RemoteStore, SyncPoint};
 use tokio::time::Instant;
 
 use super::project::{Project, todos};
+
+on_each_postgres!(
+    a_cursor_without_repair_loses_rows_and_table_mode_ends_equal,
+    a_row_that_commits_later_than_the_overlap_shows_in_the_count_and_is_swept,
+    a_page_that_the_project_cuts_short_is_not_taken_for_the_last,
+);
 
 /// The client that everybody writes first.
 #[derive(Default)]
@@ -145,9 +151,8 @@ async fn living(pool: &PgPool) -> BTreeSet<String> {
     rows.iter().map(|row| row.get::<String, _>(0)).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cursor_without_repair_loses_rows_and_table_mode_ends_equal() {
-    let Some(project) = Project::start(&[]).await else {
+async fn a_cursor_without_repair_loses_rows_and_table_mode_ends_equal(postgres: PostgresVersion) {
+    let Some(project) = Project::on(postgres, &[]).await else {
         return;
     };
     let remote = project.connect().await;
@@ -182,9 +187,10 @@ async fn a_cursor_without_repair_loses_rows_and_table_mode_ends_equal() {
     project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_commits_later_than_the_overlap_shows_in_the_count_and_is_swept() {
-    let Some(project) = Project::start(&[]).await else {
+async fn a_row_that_commits_later_than_the_overlap_shows_in_the_count_and_is_swept(
+    postgres: PostgresVersion,
+) {
+    let Some(project) = Project::on(postgres, &[]).await else {
         return;
     };
     let overlap = Duration::from_secs(1);
@@ -222,10 +228,9 @@ async fn a_row_that_commits_later_than_the_overlap_shows_in_the_count_and_is_swe
     project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_the_project_cuts_short_is_not_taken_for_the_last() {
+async fn a_page_that_the_project_cuts_short_is_not_taken_for_the_last(postgres: PostgresVersion) {
     let rows = "insert into public.todos (owner, id) select 'ada', 'r' || n from generate_series(1, 2345) n";
-    let Some(project) = Project::start(&[rows]).await else {
+    let Some(project) = Project::on(postgres, &[rows]).await else {
         return;
     };
     let remote = project

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use adapter_supabase::{ApiKey, ColumnKind, SupabaseConfig, SupabaseRemoteStore, SupabaseTable};
 use serde_json::Value;
 use sqlx::Executor;
-use supabase_stack::{PostgresVersion, Stack};
+use supabase_stack::{PostgresVersion, Stack, deviations::MEND_OF_TIMES};
 use sync_core::{
     ChangedFields, CollectionName, Effects, OpKind, Payload, PushOp, PushOutcome, RecordId, RecordKey,
     RemoteStoreExt, RemoteVersion, Stamp, SyncScope, Target,
@@ -22,8 +22,13 @@ pub(crate) struct Project {
 
 impl Project {
     pub(crate) async fn start(statements: &[&str]) -> Option<Self> {
-        let all: Vec<&str> = [SQL].into_iter().chain(statements.iter().copied()).collect();
-        let stack = Stack::for_tests(PostgresVersion::V15, &all).await?;
+        Self::on(PostgresVersion::V15, statements).await
+    }
+
+    pub(crate) async fn on(postgres: PostgresVersion, statements: &[&str]) -> Option<Self> {
+        let project = [SQL, MEND_OF_TIMES].into_iter();
+        let all: Vec<&str> = project.chain(statements.iter().copied()).collect();
+        let stack = Stack::for_tests(postgres, &all).await?;
         let user = stack
             .add_user("ada@example.com", "a long password")
             .await

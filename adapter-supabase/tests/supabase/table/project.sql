@@ -19,7 +19,3 @@ alter table public.notes enable row level security;
 create policy signed_in on public.todos for all to authenticated using (true) with check (true);
 create policy signed_in on public.notes for all to authenticated using (true) with check (true);
 select realtime.publish('public.todos'), realtime.publish('public.notes');
-
--- The stand-in for the data API sends the value of a filter on a time as text when it writes, for which PostgreSQL has no
--- operator; PostgREST leaves the type of the value open. `deviation.rs` tells when this is not needed any more.
-create cast (text as timestamptz) with inout as implicit;

@@ -5,10 +5,16 @@ use std::sync::Arc;
 use adapter_supabase::{Mode, SupabaseTable};
 use async_trait::async_trait;
 use futures::{FutureExt, future::BoxFuture};
+use supabase_stack::PostgresVersion;
 use sync_core::{Payload, RecordKey, RemoteStore, Target};
 use sync_testkit::{certificate, remote_suite::RemoteFixture};
 
 use super::project::Project;
+
+on_each_postgres!(
+    tables_as_they_are_conform,
+    tables_that_mark_what_is_deleted_conform
+);
 
 struct Tables {
     project: Project,
@@ -86,14 +92,17 @@ impl RemoteFixture for Tables {
     }
 }
 
-async fn fixture(statements: &[&str], adjust: fn(SupabaseTable) -> SupabaseTable) -> Option<Tables> {
-    let project = Project::start(statements).await?;
+async fn fixture(
+    postgres: PostgresVersion,
+    statements: &[&str],
+    adjust: fn(SupabaseTable) -> SupabaseTable,
+) -> Option<Tables> {
+    let project = Project::on(postgres, statements).await?;
     Some(Tables { project, adjust })
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tables_as_they_are_conform() {
-    let Some(fixture) = fixture(&[], |table| table).await else {
+async fn tables_as_they_are_conform(postgres: PostgresVersion) {
+    let Some(fixture) = fixture(postgres, &[], |table| table).await else {
         return;
     };
     let certificate = certificate::of_remote(&fixture).await;
@@ -102,11 +111,11 @@ async fn tables_as_they_are_conform() {
     fixture.project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tables_that_mark_what_is_deleted_conform() {
+async fn tables_that_mark_what_is_deleted_conform(postgres: PostgresVersion) {
     let marks = "alter table public.todos add column deleted_at timestamptz;
                  alter table public.notes add column deleted_at timestamptz";
-    let Some(fixture) = fixture(&[marks], |table| table.with_soft_delete("deleted_at")).await else {
+    let Some(fixture) = fixture(postgres, &[marks], |table| table.with_soft_delete("deleted_at")).await
+    else {
         return;
     };
     certificate::of_remote(&fixture).await.assert_passed();

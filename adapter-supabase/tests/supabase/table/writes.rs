@@ -1,14 +1,23 @@
 //! Single writes: conditions, policies, lost answers.
 
 use serde_json::json;
-use supabase_stack::Fault;
+use supabase_stack::{Fault, PostgresVersion};
 use sync_core::{ChangedFields, ErrorKind, OpKind, PushOutcome, RemoteState, RemoteStore, RemoteStoreExt};
 
 use super::project::{Project, key, op, push, scope, version};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_write_whose_answer_is_lost_is_read_back_and_not_repeated() {
-    let Some(project) = Project::start(&[]).await else {
+on_each_postgres!(
+    a_write_whose_answer_is_lost_is_read_back_and_not_repeated,
+    a_row_that_changed_meanwhile_is_a_conflict_with_what_it_is_now,
+    a_policy_that_lets_read_and_not_write_rejects_and_is_no_conflict,
+    what_the_database_refuses_is_rejected_with_its_code_and_the_others_go_on,
+    a_table_whose_time_nobody_sets_is_told_of_with_the_first_write,
+    a_deadlock_is_tried_again_and_nothing_after_it_is_sent,
+    nobody_signed_in_is_an_error_and_never_an_empty_table,
+);
+
+async fn a_write_whose_answer_is_lost_is_read_back_and_not_repeated(postgres: PostgresVersion) {
+    let Some(project) = Project::on(postgres, &[]).await else {
         return;
     };
     let remote = project.connect().await;
@@ -51,9 +60,8 @@ async fn a_write_whose_answer_is_lost_is_read_back_and_not_repeated() {
     project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_changed_meanwhile_is_a_conflict_with_what_it_is_now() {
-    let Some(project) = Project::start(&[]).await else {
+async fn a_row_that_changed_meanwhile_is_a_conflict_with_what_it_is_now(postgres: PostgresVersion) {
+    let Some(project) = Project::on(postgres, &[]).await else {
         return;
     };
     let remote = project.connect().await;
@@ -91,12 +99,11 @@ async fn a_row_that_changed_meanwhile_is_a_conflict_with_what_it_is_now() {
     project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_policy_that_lets_read_and_not_write_rejects_and_is_no_conflict() {
+async fn a_policy_that_lets_read_and_not_write_rejects_and_is_no_conflict(postgres: PostgresVersion) {
     let read_only = "drop policy signed_in on public.todos;
         create policy reads on public.todos for select to authenticated using (true);
         insert into public.todos (owner, id, title) values ('ada', 'a', 'tea')";
-    let Some(project) = Project::start(&[read_only]).await else {
+    let Some(project) = Project::on(postgres, &[read_only]).await else {
         return;
     };
     let remote = project.connect().await;
@@ -117,10 +124,9 @@ async fn a_policy_that_lets_read_and_not_write_rejects_and_is_no_conflict() {
     project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_database_refuses_is_rejected_with_its_code_and_the_others_go_on() {
+async fn what_the_database_refuses_is_rejected_with_its_code_and_the_others_go_on(postgres: PostgresVersion) {
     let constraint = "alter table public.todos add constraint short check (length(title) < 10)";
-    let Some(project) = Project::start(&[constraint]).await else {
+    let Some(project) = Project::on(postgres, &[constraint]).await else {
         return;
     };
     let remote = project.connect().await;
@@ -140,9 +146,8 @@ async fn what_the_database_refuses_is_rejected_with_its_code_and_the_others_go_o
     project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_table_whose_time_nobody_sets_is_told_of_with_the_first_write() {
-    let Some(project) = Project::start(&["drop trigger touch on public.todos"]).await else {
+async fn a_table_whose_time_nobody_sets_is_told_of_with_the_first_write(postgres: PostgresVersion) {
+    let Some(project) = Project::on(postgres, &["drop trigger touch on public.todos"]).await else {
         return;
     };
     let remote = project.connect().await;
@@ -162,9 +167,8 @@ async fn a_table_whose_time_nobody_sets_is_told_of_with_the_first_write() {
     project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_deadlock_is_tried_again_and_nothing_after_it_is_sent() {
-    let Some(project) = Project::start(&[]).await else {
+async fn a_deadlock_is_tried_again_and_nothing_after_it_is_sent(postgres: PostgresVersion) {
+    let Some(project) = Project::on(postgres, &[]).await else {
         return;
     };
     let remote = project.connect().await;
@@ -189,9 +193,8 @@ async fn a_deadlock_is_tried_again_and_nothing_after_it_is_sent() {
     project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_signed_in_is_an_error_and_never_an_empty_table() {
-    let Some(project) = Project::start(&[]).await else {
+async fn nobody_signed_in_is_an_error_and_never_an_empty_table(postgres: PostgresVersion) {
+    let Some(project) = Project::on(postgres, &[]).await else {
         return;
     };
     let anonymous = std::sync::Arc::new(sync_http::FixedToken::anonymous());

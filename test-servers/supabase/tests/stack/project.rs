@@ -6,7 +6,8 @@ use supabase_stack::{PostgresVersion, Stack};
 
 /// Todos of their owners, and functions.
 pub(crate) const SCHEMA: &str = "
-    create table public.todo (id uuid primary key, owner uuid not null default auth.uid(), title text not null);
+    create table public.todo (id uuid primary key, owner uuid not null default auth.uid(), title text not null,
+      made_at timestamptz);
     alter table public.todo enable row level security;
     create policy owners on public.todo for all to authenticated using (owner = (select auth.uid()))
       with check (owner = (select auth.uid()));
