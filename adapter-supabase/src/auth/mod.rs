@@ -139,7 +139,8 @@ impl SupabaseAuth {
     }
 }
 
-/// Makes sure that only a final refusal counts as one.
+/// Makes sure that only a final refusal counts as one, and that no other says anything of the request for which the
+/// token was wanted: a push whose token cannot be renewed just now is not refused.
 fn refusal(error: SyncError) -> SyncError {
     let is_final = error.code().is_some_and(|code| FINAL_CODES.contains(&code));
     let code = error.code().unwrap_or_default().to_owned();
@@ -149,10 +150,12 @@ fn refusal(error: SyncError) -> SyncError {
             .with_adapter(ADAPTER);
     }
     match error.kind() {
-        ErrorKind::Unauthenticated => SyncError::new(ErrorKind::Server, error.message())
-            .with_code(code)
-            .with_adapter(ADAPTER)
-            .with_retry(RetryClass::Backoff),
+        ErrorKind::Unauthenticated | ErrorKind::Forbidden | ErrorKind::Invalid => {
+            SyncError::new(ErrorKind::Server, error.message())
+                .with_code(code)
+                .with_adapter(ADAPTER)
+                .with_retry(RetryClass::Backoff)
+        }
         _ => error,
     }
 }
@@ -229,5 +232,34 @@ impl Refresher for OneAtATime {
         }
         drop(lock);
         Ok(renewed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sync_http::{HttpResponse, StatusCode};
+
+    use super::*;
+
+    #[test]
+    fn a_refresh_that_fails_for_now_says_nothing_of_the_request_that_wanted_it() {
+        let refused = |status: u16, code: &str| {
+            let body = json!({"code": code, "message": "x"}).to_string();
+            let status = StatusCode::from_u16(status).unwrap();
+            refusal(error_of(&HttpResponse::new(status, body)))
+        };
+        for (status, code) in [
+            (400, "unexpected_failure"),
+            (403, "unexpected_failure"),
+            (422, "odd"),
+        ] {
+            let error = refused(status, code);
+            assert_eq!(
+                (error.kind(), error.retry()),
+                (ErrorKind::Server, RetryClass::Backoff),
+                "{status}"
+            );
+        }
+        assert_eq!(refused(400, "session_expired").kind(), ErrorKind::Unauthenticated);
     }
 }

@@ -88,7 +88,11 @@ fn the_schema_names_fields_as_they_are_serialized() {
 
 #[derive(Clone, Debug, Serialize, Deserialize, SyncRecord)]
 #[serde(rename_all = "camelCase")]
-#[sync(collection = "tasks", index(owned_by, r#type, desc(changed_at)), index(desc(changed_at)))]
+#[sync(
+    collection = "tasks",
+    index(owned_by, r#type, desc(changed_at)),
+    index(desc(changed_at))
+)]
 struct Task {
     #[sync(id)]
     id: String,
