@@ -5,7 +5,7 @@
 //! by the database's own counter, which is read for every answer; they take out everything.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -13,6 +13,9 @@ use sync_core::{ChangeSet, OpCounts, RecordId, RecordKey, Target, TargetState, V
 
 /// What an entry takes besides its texts, about.
 const ENTRY_BYTES: usize = 160;
+
+/// How many changed records of a target are noted before reading all of them again is better.
+const MOST_CHANGED: usize = 4_096;
 
 /// The cache of one store.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ struct State {
     targets: HashMap<Target, TargetState>,
     counts: Option<OpCounts>,
     no_open_conflicts: bool,
+    /// The targets that somebody follows, and what commits changed of them since.
+    followed: HashMap<Target, HashSet<RecordId>>,
 }
 
 /// The right to keep what is read after it was given, if nothing changes until then.
@@ -135,6 +140,35 @@ impl Cache {
         self.keep(ticket, |state, _| state.no_open_conflicts = true);
     }
 
+    /// Notes from now on which records of the target commits are about to change. Returns whether it does: not while
+    /// a commit is under way, which may have changed some already.
+    pub(crate) fn follow(&self, target: &Target) -> bool {
+        let mut state = self.lock();
+        let settled = state.under_way == 0;
+        if settled {
+            state.followed.insert(target.clone(), HashSet::new());
+        }
+        settled
+    }
+
+    /// The records of a followed target that were changed by commits which have all ended; they are not noted any
+    /// more. None while a commit is under way.
+    pub(crate) fn take_changed(&self, target: &Target) -> HashSet<RecordId> {
+        let mut state = self.lock();
+        let settled = state.under_way == 0;
+        let changed = state.followed.get_mut(target).filter(|_| settled);
+        changed.map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The noted records of a target. `None` if it is not followed any more, since others committed or too much was
+    /// changed; `others` as in [`Cache::view`].
+    pub(crate) fn changed(&self, others: Option<i64>, target: &Target) -> Option<HashSet<RecordId>> {
+        match self.look(others, |state| state.followed.get(target).cloned()) {
+            Looked::Found(changed) => Some(changed),
+            Looked::Missing(_) => None,
+        }
+    }
+
     /// Takes out what the change set is about to change. Called before it is committed; [`Cache::end`] follows once
     /// it has ended, whatever became of it.
     pub(crate) fn begin(&self, changes: &ChangeSet) {
@@ -205,22 +239,28 @@ impl State {
     }
 
     fn forget(&mut self, changes: &ChangeSet) {
+        if self.young.is_empty() && self.old.is_empty() && self.followed.is_empty() {
+            return;
+        }
+        let written = changes.records.iter().map(|record| &record.key);
+        for key in written.chain(&changes.removals) {
+            self.forget_records(&key.target, std::iter::once(&key.id));
+        }
+        for page in &changes.confirmed {
+            self.forget_records(&page.target, page.records.iter().map(|record| &record.id));
+        }
+    }
+
+    fn forget_records<'a>(&mut self, target: &Target, ids: impl Iterator<Item = &'a RecordId> + Clone) {
         for views in [&mut self.young, &mut self.old] {
-            if views.is_empty() {
-                continue;
+            if let Some(views) = views.get_mut(target) {
+                ids.clone().for_each(|id| drop(views.remove(id)));
             }
-            let written = changes.records.iter().map(|record| &record.key);
-            for key in written.chain(&changes.removals) {
-                if let Some(views) = views.get_mut(&key.target) {
-                    views.remove(&key.id);
-                }
-            }
-            for page in &changes.confirmed {
-                if let Some(views) = views.get_mut(&page.target) {
-                    page.records
-                        .iter()
-                        .for_each(|record| drop(views.remove(&record.id)));
-                }
+        }
+        if let Some(changed) = self.followed.get_mut(target) {
+            changed.extend(ids.cloned());
+            if changed.len() > MOST_CHANGED {
+                self.followed.remove(target);
             }
         }
     }

@@ -39,6 +39,29 @@ pub(crate) enum Location {
     Url(String),
 }
 
+/// How many bytes of memory a store may take for what it read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CacheSizes {
+    /// For records that were read by id.
+    pub(crate) records: usize,
+    /// For fields that queries asked for.
+    #[cfg_attr(
+        not(feature = "rusqlite"),
+        expect(dead_code, reason = "only that driver has tables")
+    )]
+    pub(crate) columns: usize,
+}
+
+impl CacheSizes {
+    pub(crate) fn of(options: &OpenOptions) -> Self {
+        let bytes = |kib: u32| usize::try_from(kib).unwrap_or(usize::MAX).saturating_mul(1_024);
+        Self {
+            records: bytes(options.record_cache_kib),
+            columns: bytes(options.query_cache_kib),
+        }
+    }
+}
+
 /// Where a store is and how it is opened.
 ///
 /// ```no_run
@@ -57,6 +80,7 @@ pub struct OpenOptions {
     pub(crate) readers: u32,
     pub(crate) cache_kib: u32,
     pub(crate) record_cache_kib: u32,
+    pub(crate) query_cache_kib: u32,
     #[cfg(feature = "sqlite")]
     pub(crate) sqlite_driver: SqliteDriver,
     #[cfg(feature = "sqlite")]
@@ -80,6 +104,7 @@ impl std::fmt::Debug for OpenOptions {
             .field("readers", &self.readers)
             .field("cache_kib", &self.cache_kib)
             .field("record_cache_kib", &self.record_cache_kib)
+            .field("query_cache_kib", &self.query_cache_kib)
             .finish()
     }
 }
@@ -93,6 +118,7 @@ impl OpenOptions {
             readers: 4,
             cache_kib: 16 * 1024,
             record_cache_kib: 8 * 1024,
+            query_cache_kib: 16 * 1024,
             #[cfg(feature = "sqlite")]
             sqlite_driver: SqliteDriver::default(),
             #[cfg(feature = "sqlite")]
@@ -154,6 +180,16 @@ impl OpenOptions {
     #[must_use]
     pub fn record_cache_kib(mut self, kib: u32) -> Self {
         self.record_cache_kib = kib;
+        self
+    }
+
+    /// How much memory may hold values of fields that queries without an index asked for, so that the next such query
+    /// need not read all records, in KiB, about; 16 MiB by default, 0 for none. A record takes about 60 bytes and 16
+    /// for each field, besides its id and texts. While a table is made anew, up to half as much again is taken for a
+    /// moment. Writes of other processes are noticed. [`SqliteDriver::Direct`] only.
+    #[must_use]
+    pub fn query_cache_kib(mut self, kib: u32) -> Self {
+        self.query_cache_kib = kib;
         self
     }
 

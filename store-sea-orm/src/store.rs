@@ -15,6 +15,8 @@ use sync_core::{
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use uuid::Uuid;
 
+#[cfg(feature = "rusqlite")]
+use crate::query_sql::columns::Columns;
 use crate::{
     cache::{Cache, Looked},
     commit::{Commit, Update},
@@ -24,7 +26,7 @@ use crate::{
     lease,
     notify::Notifier,
     open::{self, Opened},
-    options::OpenOptions,
+    options::{CacheSizes, OpenOptions},
     query_sql, read,
     schema::{self, indexes::Schemas},
     sql::Sql,
@@ -47,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) targets: TargetNumbers,
     pub(crate) notifier: Notifier,
     pub(crate) cache: Cache,
+    #[cfg(feature = "rusqlite")]
+    pub(crate) columns: Columns,
     pub(crate) schemas: Schemas,
     durable: bool,
     /// Whether the connections are ours to close.
@@ -103,7 +107,7 @@ impl SeaOrmLocalStore {
         let opened = open::open(&options)
             .await
             .map_err(|error| error.with_operation("open"))?;
-        Self::new(opened, true, options.record_cache_kib).begun().await
+        Self::new(opened, true, CacheSizes::of(&options)).begun().await
     }
 
     /// Takes an open connection, and keeps its tables (all named `sync_...`) beside those of the app.
@@ -122,7 +126,7 @@ impl SeaOrmLocalStore {
             .await
             .map_err(|error| error.with_operation("open"))?;
         // The connection is others' as well, so that nothing is certain to stay.
-        Self::new(opened, false, 0).begun().await
+        Self::new(opened, false, CacheSizes::default()).begun().await
     }
 
     /// Takes notice of the commits made so far, so that later ones are told from them.
@@ -136,16 +140,14 @@ impl SeaOrmLocalStore {
         Ok(self)
     }
 
-    fn new(opened: Opened, owned: bool, cache_kib: u32) -> Self {
+    fn new(opened: Opened, owned: bool, sizes: CacheSizes) -> Self {
         Self(Arc::new(Shared {
             database: opened.database,
             targets: TargetNumbers::default(),
             notifier: Notifier::new(),
-            cache: Cache::new(
-                usize::try_from(cache_kib)
-                    .unwrap_or(usize::MAX)
-                    .saturating_mul(1_024),
-            ),
+            cache: Cache::new(sizes.records),
+            #[cfg(feature = "rusqlite")]
+            columns: Columns::new(sizes.columns),
             schemas: Schemas::default(),
             durable: opened.durable,
             owned,

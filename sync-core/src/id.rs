@@ -31,6 +31,11 @@ impl RecordId {
         Ok(Self(id.into()))
     }
 
+    /// The id with a text that was taken from an id.
+    pub(crate) fn known(id: &str) -> Self {
+        Self(id.into())
+    }
+
     /// The id itself.
     pub fn as_str(&self) -> &str {
         &self.0

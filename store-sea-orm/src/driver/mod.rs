@@ -15,8 +15,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sync_core::Result;
-#[cfg(feature = "rusqlite")]
-use sync_core::{ErrorKind, SyncError};
 
 pub(crate) use self::rows::{PerDialect, Rows, Shape, Statement};
 use crate::{dialect::Dialect, row::Row, sql::Sql};
@@ -101,6 +99,15 @@ impl Database {
         }
     }
 
+    /// As [`Database::commits_of_others`], but waits for the writer's statement under way.
+    #[cfg(feature = "rusqlite")]
+    pub(crate) fn wait_for_commits_of_others(&self) -> Option<i64> {
+        match &self.driver {
+            Driver::Pooled(_) => None,
+            Driver::Direct(direct) => direct.wait_for_commits_of_others(),
+        }
+    }
+
     /// Whether reads end in the calling task, without waiting for another.
     pub(crate) fn answers_at_once(&self) -> bool {
         match &self.driver {
@@ -108,12 +115,6 @@ impl Database {
             #[cfg(feature = "rusqlite")]
             Driver::Direct(direct) => direct.answers_at_once(),
         }
-    }
-
-    /// Whether statements run within the process.
-    #[cfg(feature = "rusqlite")]
-    pub(crate) fn is_direct(&self) -> bool {
-        matches!(self.driver, Driver::Direct(_))
     }
 
     /// The connections for reading single statements.
@@ -136,6 +137,16 @@ impl Database {
             Driver::Pooled(pools) => pools.begin_read().await.map(ReadTransaction::Pooled),
             #[cfg(feature = "rusqlite")]
             Driver::Direct(direct) => direct.begin_read().map(ReadTransaction::Direct),
+        }
+    }
+
+    /// Starts a transaction for reading and fixes the state that it reads; `None` if statements do not run within the
+    /// process.
+    #[cfg(feature = "rusqlite")]
+    pub(crate) fn fix_state(&self) -> Result<Option<direct::DirectTransaction>> {
+        match &self.driver {
+            Driver::Pooled(_) => Ok(None),
+            Driver::Direct(direct) => direct.fix_state().map(Some),
         }
     }
 
@@ -248,25 +259,6 @@ impl Transaction<'_> {
             Self::Pooled(transaction) => transaction.run(sql).await,
             #[cfg(feature = "rusqlite")]
             Self::Direct(transaction) => transaction.run(sql),
-        }
-    }
-
-    /// Runs a statement within the process and shows its rows where they lie.
-    ///
-    /// # Errors
-    /// `Internal` if statements do not run within the process.
-    #[cfg(feature = "rusqlite")]
-    pub(crate) fn visit(
-        &self,
-        sql: Sql,
-        visit: &mut dyn FnMut(&direct::VisitedRow<'_>) -> Result<()>,
-    ) -> Result<()> {
-        match self {
-            Self::Direct(transaction) => transaction.visit(sql, visit),
-            Self::Pooled(_) => Err(SyncError::new(
-                ErrorKind::Internal,
-                "rows of another process cannot be visited",
-            )),
         }
     }
 

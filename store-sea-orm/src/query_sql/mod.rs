@@ -1,5 +1,7 @@
 //! Queries: in SQL where the database gives the exact answer, else with the reference evaluator.
 
+#[cfg(feature = "rusqlite")]
+pub(crate) mod columns;
 pub(crate) mod field;
 mod filter;
 mod order;
@@ -107,8 +109,14 @@ pub(crate) async fn query(store: &Shared, target: &Target, spec: &QuerySpec) -> 
         return scan::query(&store.database, &selection).await;
     }
     #[cfg(feature = "rusqlite")]
-    if store.database.is_direct() && Plan::of(&selection.spec, &selection.declared) == Plan::Sweep {
-        return sweep::query(&store.database, &selection).await;
+    if Plan::of(&selection.spec, &selection.declared) == Plan::Sweep {
+        let found = match columns::query(store, target, &selection)? {
+            Some(found) => Some(found),
+            None => sweep::query(&store.database, &selection)?,
+        };
+        if let Some(found) = found {
+            return Ok(found);
+        }
     }
     let rows = reader.rows(selection.rows_sql(dialect)?).await?;
     if rows.is_empty() && is_irregular(&reader, selection.number).await? {
@@ -132,8 +140,14 @@ pub(crate) async fn count(store: &Shared, target: &Target, filter: Option<&Filte
         return scan::count(&store.database, &selection).await;
     }
     #[cfg(feature = "rusqlite")]
-    if store.database.is_direct() && Plan::of(&selection.spec, &selection.declared) == Plan::Sweep {
-        return sweep::count(&store.database, &selection).await;
+    if Plan::of(&selection.spec, &selection.declared) == Plan::Sweep {
+        let counted = match columns::count(store, target, &selection)? {
+            Some(count) => Some(count),
+            None => sweep::count(&store.database, &selection)?,
+        };
+        if let Some(counted) = counted {
+            return Ok(counted);
+        }
     }
     let counted = reader.row(selection.count_sql(dialect)?).await?;
     let counted = counted.map(|row| row.count(0)).transpose()?.unwrap_or(0);

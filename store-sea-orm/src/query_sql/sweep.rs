@@ -6,46 +6,66 @@ use std::{borrow::Cow, fmt};
 use memchr::{memchr, memmem};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use sync_core::{
-    JsonObject, LocalRecord, Payload, RecordId, Result,
-    query::{Comparison, FieldPath, Filter, FilterValue, Position, Query, is_marked_deleted},
+    JsonObject, LocalRecord, Payload, RecordId, Result, SyncError,
+    query::{ColumnTable, Comparison, FieldPath, Filter, FilterValue, Position, Query, is_marked_deleted},
 };
 
 use super::Selection;
 use crate::{
     commit::CHUNK,
-    driver::{Database, Run, Transaction},
-    error::corrupt,
+    dialect::Dialect,
+    driver::{
+        Database,
+        direct::{DirectTransaction, VisitedRow},
+    },
     sql::Sql,
 };
 
-/// The records that are selected. With a limit, memory for about twice as many; else for all of them.
-pub(super) async fn query(database: &Database, selection: &Selection) -> Result<Vec<LocalRecord>> {
-    let transaction = database.begin_read().await?;
-    let found = query_in(transaction.as_run(), selection).await;
-    transaction.finish(found).await
-}
-
-async fn query_in(transaction: Transaction<'_>, selection: &Selection) -> Result<Vec<LocalRecord>> {
+/// The records that are selected; `None` if statements do not run within the process. With a limit, takes memory for
+/// about twice as many; else for all of them.
+pub(super) fn query(database: &Database, selection: &Selection) -> Result<Option<Vec<LocalRecord>>> {
+    let Some(transaction) = database.fix_state()? else {
+        return Ok(None);
+    };
     let mut first = First::of(selection);
-    sweep(transaction, selection, |id, schema_version, view, fields| {
+    sweep(&transaction, selection, |id, schema_version, view, fields| {
         let position = selection.query.position(id, fields);
         if selection.query.admits(&position) {
             first.add(position, schema_version, view);
         }
-    })
-    .await?;
+    })?;
     let mut records = first.into_records(selection);
-    mark_pending(transaction, selection.number, &mut records).await?;
-    Ok(records)
+    mark_pending(&transaction, selection.number, &mut records)?;
+    Ok(Some(records))
 }
 
-/// How many records match the filter.
-pub(super) async fn count(database: &Database, selection: &Selection) -> Result<u64> {
-    let transaction = database.begin_read().await?;
+/// How many records match the filter; `None` if statements do not run within the process.
+pub(super) fn count(database: &Database, selection: &Selection) -> Result<Option<u64>> {
+    let Some(transaction) = database.fix_state()? else {
+        return Ok(None);
+    };
     let mut matching = 0;
-    let swept = sweep(transaction.as_run(), selection, |_, _, _, _| matching += 1).await;
-    transaction.finish(swept).await?;
-    Ok(matching)
+    sweep(&transaction, selection, |_, _, _, _| matching += 1)?;
+    Ok(Some(matching))
+}
+
+/// Puts all records of the target into an empty table. Returns whether they fit.
+pub(super) fn fill(
+    transaction: &DirectTransaction,
+    selection: &Selection,
+    table: &mut ColumnTable,
+) -> Result<bool> {
+    let roots = Roots::of(table.fields());
+    let mut fits = true;
+    visit_all(transaction, selection.number, &mut |row| {
+        if fits && let Some(view) = row.opt_text(0)? {
+            let id = row.id(1)?;
+            fits = table.add(&id, &roots.pick(&id, view)?);
+        }
+        Ok(())
+    })?;
+    table.shrink();
+    Ok(fits)
 }
 
 /// The records that come first, as far as a query wants them.
@@ -102,23 +122,17 @@ impl<'a> First<'a> {
 
 /// Shows every record that matches the filter to `visit`: its id, schema version, content, and those of its fields
 /// that the query speaks of.
-async fn sweep(
-    transaction: Transaction<'_>,
+fn sweep(
+    transaction: &DirectTransaction,
     selection: &Selection,
-    mut visit: impl FnMut(&RecordId, u32, &str, &JsonObject) + Send,
+    mut visit: impl FnMut(&RecordId, u32, &str, &JsonObject),
 ) -> Result<()> {
-    let roots = Roots::of(selection)?;
+    let mark = selection.declared.deleted_at.as_ref();
+    let roots = Roots::of(selection.query.fields().into_iter().chain(mark));
     let filter = selection.spec.filter.as_ref();
     let needle = filter.and_then(needle);
     let needle = needle.as_deref().map(memmem::Finder::new);
-    let columns = "SELECT r.view, r.id, r.schema_version FROM sync_records r";
-    let mut sql = Sql::new(transaction.dialect(), columns);
-    // By the table, unless that would mean to read much that is not asked for.
-    if is_most(transaction, selection.number).await? {
-        sql.push(" NOT INDEXED");
-    }
-    sql.push(" WHERE r.target_id = ").bind(selection.number);
-    transaction.visit(sql, &mut |row| {
+    visit_all(transaction, selection.number, &mut |row| {
         if let Some(needle) = &needle {
             let view = row.bytes(0)?;
             // An escape may hide it.
@@ -129,46 +143,57 @@ async fn sweep(
         let Some(view) = row.opt_text(0)? else {
             return Ok(());
         };
-        let id = RecordId::new(row.opt_text(1)?.unwrap_or_default())
-            .map_err(|error| corrupt(format!("a record's id cannot be read: {error}")))?;
-        let fields = roots.pick(view).map_err(|error| {
-            sync_core::SyncError::malformed("payload", error).with_field(format!("payload of {id}"))
-        })?;
-        let mark = selection.declared.deleted_at.as_ref();
+        let id = row.id(1)?;
+        let fields = roots.pick(&id, view)?;
         let deleted = mark.and_then(|field| field.lookup(&fields));
         if !is_marked_deleted(deleted) && selection.query.matches(&id, &fields) {
-            let version =
-                u32::try_from(row.int(2)?).map_err(|_| corrupt("a schema version is out of range"))?;
-            visit(&id, version, view, &fields);
+            visit(&id, row.small_count(2)?, view, &fields);
         }
         Ok(())
     })
 }
 
+/// Shows all rows of a target: view, id, schema version.
+fn visit_all(
+    transaction: &DirectTransaction,
+    number: i64,
+    visit: &mut dyn FnMut(&VisitedRow<'_>) -> Result<()>,
+) -> Result<()> {
+    let columns = "SELECT r.view, r.id, r.schema_version FROM sync_records r";
+    let mut sql = Sql::new(Dialect::Sqlite, columns);
+    // By the table, unless that would mean to read much that is not asked for.
+    if is_most(transaction, number)? {
+        sql.push(" NOT INDEXED");
+    }
+    sql.push(" WHERE r.target_id = ").bind(number);
+    transaction.visit(sql, visit)
+}
+
 /// Whether a large part of all records are of the target.
-async fn is_most(transaction: Transaction<'_>, number: i64) -> Result<bool> {
+fn is_most(transaction: &DirectTransaction, number: i64) -> Result<bool> {
     let mut sql = Sql::new(
-        transaction.dialect(),
+        Dialect::Sqlite,
         "SELECT COUNT(*) >= n FROM (SELECT COALESCE(MAX(row_id), 0) / 16 AS n FROM sync_records), \
          (SELECT 1 FROM sync_records WHERE target_id = ",
     );
     sql.bind(number)
         .push(" LIMIT (SELECT COALESCE(MAX(row_id), 0) / 16 FROM sync_records))");
-    let row = transaction.row(sql).await?;
-    Ok(row.map(|row| row.opt_int(0)).transpose()?.flatten() == Some(1))
+    let rows = transaction.rows(sql)?;
+    let is_most = rows.first().map(|row| row.opt_int(0)).transpose()?;
+    Ok(is_most.flatten() == Some(1))
 }
 
 /// Notes which of these records have operations.
-async fn mark_pending(transaction: Transaction<'_>, number: i64, records: &mut [LocalRecord]) -> Result<()> {
+fn mark_pending(transaction: &DirectTransaction, number: i64, records: &mut [LocalRecord]) -> Result<()> {
     for records in records.chunks_mut(CHUNK) {
         let mut sql = Sql::new(
-            transaction.dialect(),
+            Dialect::Sqlite,
             "SELECT DISTINCT id FROM sync_ops WHERE target_id = ",
         );
         sql.bind(number)
             .push(" AND id IN ")
             .bind_list(records.iter().map(|record| record.id.as_str()));
-        for row in transaction.rows(sql).await? {
+        for row in transaction.rows(sql)? {
             let id = row.text(0)?;
             let pending = records.iter_mut().filter(|record| record.id.as_str() == id);
             pending.for_each(|record| record.pending = true);
@@ -191,45 +216,26 @@ fn needle(filter: &Filter) -> Option<String> {
     }
 }
 
-/// The keys at the top of a record that a query speaks of.
-struct Roots(Vec<String>);
+/// The keys at the top of a record that lead to some fields.
+pub(super) struct Roots(Vec<String>);
 
 impl Roots {
-    fn of(selection: &Selection) -> Result<Self> {
-        let mut names = Vec::new();
-        if let Some(filter) = &selection.spec.filter {
-            fields_of(filter, &mut names);
-        }
-        names.extend(selection.spec.order_by.iter().map(|by| by.field.as_str()));
-        let mut roots = Vec::new();
-        for name in names {
-            roots.extend(root(&FieldPath::new(name)?));
-        }
-        roots.extend(selection.declared.deleted_at.as_ref().and_then(root));
+    pub(super) fn of<'a>(paths: impl IntoIterator<Item = &'a FieldPath>) -> Self {
+        let fields = paths.into_iter().filter(|path| !path.is_id());
+        let mut roots: Vec<String> = fields
+            .filter_map(|path| path.steps().next().map(str::to_owned))
+            .collect();
         roots.sort_unstable();
         roots.dedup();
-        Ok(Self(roots))
+        Self(roots)
     }
 
     /// Reads the fields under these keys, and skips all others.
-    fn pick(&self, json: &str) -> serde_json::Result<JsonObject> {
+    pub(super) fn pick(&self, id: &RecordId, json: &str) -> Result<JsonObject> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        let picked = self.deserialize(&mut deserializer)?;
-        deserializer.end()?;
-        Ok(picked)
-    }
-}
-
-fn root(path: &FieldPath) -> Option<String> {
-    let root = path.steps().next().filter(|_| !path.is_id());
-    root.map(str::to_owned)
-}
-
-fn fields_of<'a>(filter: &'a Filter, names: &mut Vec<&'a str>) {
-    match filter {
-        Filter::Compare { field, .. } => names.push(field),
-        Filter::And(parts) | Filter::Or(parts) => parts.iter().for_each(|part| fields_of(part, names)),
-        Filter::Not(part) => fields_of(part, names),
+        self.deserialize(&mut deserializer)
+            .and_then(|picked| deserializer.end().map(|()| picked))
+            .map_err(|error| SyncError::malformed("payload", error).with_field(format!("payload of {id}")))
     }
 }
 

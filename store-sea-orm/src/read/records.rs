@@ -310,5 +310,6 @@ pub(crate) fn has_ops(dialect: Dialect) -> Cow<'static, str> {
     }
 }
 
-const HAS_OPS: &str = "CASE WHEN EXISTS \
+/// As [`has_ops`], for SQLite.
+pub(crate) const HAS_OPS: &str = "CASE WHEN EXISTS \
      (SELECT 1 FROM sync_ops o WHERE o.target_id = r.target_id AND o.id = r.id) THEN 1 ELSE 0 END";

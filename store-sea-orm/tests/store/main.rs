@@ -15,3 +15,5 @@ mod queries;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod servers;
 mod sqlx;
+#[cfg(feature = "rusqlite")]
+mod tables;

@@ -1,11 +1,13 @@
 //! The reference evaluator.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, ops::Range};
 
 use super::{
     keyset::{OrderValue, Position},
     path::FieldPath,
     predicate::{Predicate, checked_operand},
+    row::{JsonRow, Row},
+    scalar::Scalar,
     spec::{MAX_ORDER_FIELDS, QuerySpec},
 };
 use crate::{
@@ -109,19 +111,36 @@ impl Query {
 
     /// Whether the filter holds for a record. Order, `after`, `offset` and `limit` play no part.
     pub fn matches(&self, id: &RecordId, fields: &JsonObject) -> bool {
+        self.matches_row(&JsonRow { id, fields })
+    }
+
+    pub(super) fn matches_row(&self, row: &impl Row) -> bool {
         self.predicate
             .as_ref()
-            .is_none_or(|predicate| predicate.matches(id, fields))
+            .is_none_or(|predicate| predicate.matches_row(row))
     }
 
     /// Where a record stands in this query's order.
     pub fn position(&self, id: &RecordId, fields: &JsonObject) -> Position {
+        let row = JsonRow { id, fields };
         let values = self
             .order
             .iter()
-            .map(|field| OrderValue::of(field.path.read(id, fields)))
+            .map(|field| OrderValue::of(row.read(&field.path)))
             .collect();
         Position::new(values, id.clone())
+    }
+
+    /// The fields that decide what the query answers, without the id, each once.
+    pub fn fields(&self) -> Vec<&FieldPath> {
+        let mut paths: Vec<_> = self.order.iter().map(|field| &field.path).collect();
+        if let Some(predicate) = &self.predicate {
+            predicate.add_paths(&mut paths);
+        }
+        paths.retain(|path| !path.is_id());
+        paths.sort_unstable();
+        paths.dedup();
+        paths
     }
 
     /// Whether a position lies after [`QuerySpec::after`], if the query has one.
@@ -134,12 +153,39 @@ impl Query {
     /// The order of two positions of this query. Total, and equal only for the same id with values that the order
     /// does not tell apart.
     pub fn compare(&self, a: &Position, b: &Position) -> Ordering {
-        let pairs = a.values().iter().zip(b.values());
+        self.compare_values(a.scalars(), b.scalars())
+            .then_with(|| a.id().cmp(b.id()))
+    }
+
+    /// As [`Query::compare`].
+    pub(super) fn compare_rows(&self, a: &impl Row, b: &impl Row) -> Ordering {
+        self.compare_values(self.values_of(a), self.values_of(b))
+            .then_with(|| a.id().cmp(b.id()))
+    }
+
+    /// As [`Query::admits`].
+    pub(super) fn admits_row(&self, row: &impl Row) -> bool {
+        self.after.as_ref().is_none_or(|after| {
+            self.compare_values(self.values_of(row), after.scalars())
+                .then_with(|| row.id().cmp(after.id().as_str()))
+                .is_gt()
+        })
+    }
+
+    fn values_of<'a>(&'a self, row: &'a impl Row) -> impl Iterator<Item = Scalar<'a>> {
+        self.order.iter().map(|field| row.read(&field.path))
+    }
+
+    fn compare_values<'a, 'b>(
+        &self,
+        a: impl Iterator<Item = Scalar<'a>>,
+        b: impl Iterator<Item = Scalar<'b>>,
+    ) -> Ordering {
         self.order
             .iter()
-            .zip(pairs)
+            .zip(a.zip(b))
             .map(|(field, (a, b))| {
-                let ascending = a.as_scalar().compare(b.as_scalar());
+                let ascending = a.compare(b);
                 if field.descending {
                     ascending.reverse()
                 } else {
@@ -147,7 +193,13 @@ impl Query {
                 }
             })
             .find(|ordering| ordering.is_ne())
-            .unwrap_or_else(|| a.id().cmp(b.id()))
+            .unwrap_or(Ordering::Equal)
+    }
+
+    /// Which part of all that match, in order, is the answer.
+    pub(super) fn window(&self) -> Range<usize> {
+        let first = saturating(self.offset);
+        first..first.saturating_add(self.limit.map_or(usize::MAX, saturating))
     }
 
     /// The answer: the rows that match, in order, from `after` on, without the first `offset`, at most `limit`.
@@ -172,11 +224,9 @@ impl Query {
             }
         }
         found.sort_by(|(a, ..), (b, ..)| self.compare(a, b));
+        let window = self.window();
         let rows = found.into_iter().map(|(_, id, payload)| (id, payload));
-        Ok(rows
-            .skip(saturating(self.offset))
-            .take(self.limit.map_or(usize::MAX, saturating))
-            .collect())
+        Ok(rows.skip(window.start).take(window.len()).collect())
     }
 
     /// How many rows match the filter. Order, `after`, `offset` and `limit` play no part.

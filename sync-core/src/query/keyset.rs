@@ -51,6 +51,10 @@ impl Position {
         &self.values
     }
 
+    pub(super) fn scalars(&self) -> impl Iterator<Item = Scalar<'_>> {
+        self.values.iter().map(OrderValue::as_scalar)
+    }
+
     /// The record's id, the last tie-break.
     pub fn id(&self) -> &RecordId {
         &self.id
@@ -75,7 +79,7 @@ impl OrderValue {
     pub(super) fn as_scalar(&self) -> Scalar<'_> {
         match self {
             Self::Scalar(value) => Scalar::of_operand(value),
-            Self::Composite => Scalar::Composite,
+            Self::Composite => Scalar::Composite(&[]),
         }
     }
 }

@@ -73,6 +73,7 @@
 //!   taken from need not exist any more. Then `offset` records are skipped, then at most `limit` are taken; a
 //!   limit of 0 takes none.
 
+mod columns;
 mod evaluate;
 mod field;
 mod filter;
@@ -80,6 +81,7 @@ mod keyset;
 mod like;
 mod path;
 mod predicate;
+mod row;
 mod scalar;
 mod soft_delete;
 mod spec;
@@ -87,6 +89,7 @@ mod spec;
 mod tests;
 mod value;
 
+pub use columns::ColumnTable;
 pub use evaluate::{Query, count, evaluate};
 pub use field::{Field, ValueFor};
 pub use filter::{Comparison, Filter, FilterOperator};

@@ -5,10 +5,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::scalar::Scalar;
 use crate::{
     error::{Result, SyncError},
-    id::RecordId,
     payload::JsonObject,
     scope::check_text,
 };
@@ -85,15 +83,6 @@ impl FieldPath {
         let mut steps = self.steps();
         let first = fields.get(steps.next()?)?;
         steps.try_fold(first, |value, step| value.as_object()?.get(step))
-    }
-
-    /// What filters and orders see at this path of a record.
-    pub(super) fn read<'a>(&self, id: &'a RecordId, fields: &'a JsonObject) -> Scalar<'a> {
-        if self.is_id() {
-            Scalar::Text(id.as_str())
-        } else {
-            Scalar::of_field(self.lookup(fields))
-        }
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::cmp::Ordering;
 
-use serde_json::Value;
-
 use super::{
     filter::{Comparison, Filter},
     like::LikePattern,
     path::FieldPath,
+    row::{JsonRow, Row},
     scalar::Scalar,
     value::FilterValue,
 };
@@ -75,7 +74,16 @@ impl Predicate {
 
     /// Whether the filter holds for the record `id` with these fields.
     pub fn matches(&self, id: &RecordId, fields: &JsonObject) -> bool {
-        self.0.holds(id, fields)
+        self.matches_row(&JsonRow { id, fields })
+    }
+
+    pub(super) fn matches_row(&self, row: &impl Row) -> bool {
+        self.0.holds(row)
+    }
+
+    /// Adds the fields that are compared.
+    pub(super) fn add_paths<'a>(&'a self, paths: &mut Vec<&'a FieldPath>) {
+        self.0.add_paths(paths);
     }
 }
 
@@ -161,19 +169,26 @@ pub(super) fn checked_operand(field: &FieldPath, value: &FilterValue) -> Result<
 }
 
 impl Node {
-    fn holds(&self, id: &RecordId, fields: &JsonObject) -> bool {
+    fn holds(&self, row: &impl Row) -> bool {
         match self {
-            Self::Test(path, test) => test.holds(path, id, fields),
-            Self::All(parts) => parts.iter().all(|part| part.holds(id, fields)),
-            Self::Any(parts) => parts.iter().any(|part| part.holds(id, fields)),
-            Self::Not(part) => !part.holds(id, fields),
+            Self::Test(path, test) => test.holds(row.read(path)),
+            Self::All(parts) => parts.iter().all(|part| part.holds(row)),
+            Self::Any(parts) => parts.iter().any(|part| part.holds(row)),
+            Self::Not(part) => !part.holds(row),
+        }
+    }
+
+    fn add_paths<'a>(&'a self, paths: &mut Vec<&'a FieldPath>) {
+        match self {
+            Self::Test(path, _) => paths.push(path),
+            Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.add_paths(paths)),
+            Self::Not(part) => part.add_paths(paths),
         }
     }
 }
 
 impl Test {
-    fn holds(&self, path: &FieldPath, id: &RecordId, fields: &JsonObject) -> bool {
-        let value = path.read(id, fields);
+    fn holds(&self, value: Scalar<'_>) -> bool {
         match (self, value) {
             (Self::Equals(operand), value) => value.equals(Scalar::of_operand(operand)),
             (Self::Ordered(operand, accepts), value) => value
@@ -185,13 +200,9 @@ impl Test {
             (Self::Like(pattern), Scalar::Text(text)) => pattern.matches(text),
             (Self::StartsWith(prefix), Scalar::Text(text)) => text.starts_with(prefix),
             (Self::Contains(FilterValue::Text(part)), Scalar::Text(text)) => text.contains(part),
-            (Self::Contains(operand), Scalar::Composite) => {
-                let elements = path.lookup(fields).and_then(Value::as_array);
-                elements
-                    .into_iter()
-                    .flatten()
-                    .any(|element| Scalar::of_json(element).equals(Scalar::of_operand(operand)))
-            }
+            (Self::Contains(operand), Scalar::Composite(elements)) => elements
+                .iter()
+                .any(|element| Scalar::of_json(element).equals(Scalar::of_operand(operand))),
             (Self::Like(_) | Self::StartsWith(_) | Self::Contains(_), _) => false,
         }
     }

@@ -14,8 +14,8 @@ pub(super) enum Scalar<'a> {
     Bool(bool),
     Number(Number),
     Text(&'a str),
-    /// An array or an object.
-    Composite,
+    /// An array, with its elements, or an object.
+    Composite(&'a [Value]),
 }
 
 impl<'a> Scalar<'a> {
@@ -34,7 +34,8 @@ impl<'a> Scalar<'a> {
                 (None, None) => Self::Null,
             },
             Value::String(text) => Self::Text(text),
-            Value::Array(_) | Value::Object(_) => Self::Composite,
+            Value::Array(elements) => Self::Composite(elements),
+            Value::Object(_) => Self::Composite(&[]),
         }
     }
 
@@ -56,7 +57,7 @@ impl<'a> Scalar<'a> {
             Self::Number(Number::Int(value)) => FilterValue::Int(value),
             Self::Number(Number::Float(value)) => FilterValue::Float(value),
             Self::Text(text) => FilterValue::Text(text.to_owned()),
-            Self::Composite => return None,
+            Self::Composite(_) => return None,
         })
     }
 
@@ -88,7 +89,7 @@ impl<'a> Scalar<'a> {
             Self::Bool(_) => 1,
             Self::Number(_) => 2,
             Self::Text(_) => 3,
-            Self::Composite => 4,
+            Self::Composite(_) => 4,
         }
     }
 }

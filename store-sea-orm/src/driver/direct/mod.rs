@@ -21,9 +21,13 @@ pub(crate) use self::{
 };
 use super::{Statement, Write};
 use crate::{
+    dialect::Dialect,
     row::Row,
     sql::{Param, Sql},
 };
+
+/// Asks for a number that grows whenever another connection commits.
+const DATA_VERSION: &str = "PRAGMA data_version";
 
 /// One SQLite database, opened by this crate.
 #[derive(Debug)]
@@ -99,8 +103,18 @@ impl DirectDatabase {
             Readers::Own(_, writer) => {
                 let writer = writer.upgrade()?;
                 let connection = writer.try_lock().ok()?;
-                let mut statement = connection.prepare_cached("PRAGMA data_version").ok()?;
-                statement.query_row((), |row| row.get(0)).ok()
+                statement::pragma(&connection, DATA_VERSION).ok()
+            }
+        }
+    }
+
+    /// The same, after the writer's statement under way; `None` once the store is closed.
+    pub(super) fn wait_for_commits_of_others(&self) -> Option<i64> {
+        match &self.readers {
+            Readers::Writer(_) => Some(0),
+            Readers::Own(_, writer) => {
+                let writer = writer.upgrade()?;
+                statement::pragma(&lock(&writer), DATA_VERSION).ok()
             }
         }
     }
@@ -117,6 +131,14 @@ impl DirectDatabase {
             connection,
             ends_by_itself: true,
         })
+    }
+
+    /// As [`DirectDatabase::begin_read`]; what is committed from here on is not seen.
+    pub(super) fn fix_state(&self) -> Result<DirectTransaction> {
+        let transaction = self.begin_read()?;
+        // SQLite takes its snapshot with the first read.
+        transaction.run(Sql::new(Dialect::Sqlite, "SELECT 1 FROM sync_meta LIMIT 1"))?;
+        Ok(transaction)
     }
 
     pub(super) async fn ask_writer(&self, sql: Sql) -> Result<Vec<Row>> {
@@ -212,13 +234,13 @@ impl Drop for Lent {
 }
 
 impl DirectTransaction {
-    pub(super) fn rows(&self, sql: Sql) -> Result<Vec<Row>> {
+    pub(crate) fn rows(&self, sql: Sql) -> Result<Vec<Row>> {
         self.connection
             .with(|connection| statement::rows(connection, sql))
     }
 
     /// Runs a statement and shows its rows where they lie.
-    pub(super) fn visit(&self, sql: Sql, visit: &mut dyn FnMut(&VisitedRow<'_>) -> Result<()>) -> Result<()> {
+    pub(crate) fn visit(&self, sql: Sql, visit: &mut dyn FnMut(&VisitedRow<'_>) -> Result<()>) -> Result<()> {
         self.connection
             .with(|connection| visit::rows(connection, sql, visit))
     }
@@ -252,7 +274,7 @@ impl DirectTransaction {
     /// Grows whenever another connection commits.
     pub(super) fn foreign_commits(&self) -> Result<i64> {
         self.connection
-            .with(|connection| statement::pragma(connection, "PRAGMA data_version"))
+            .with(|connection| statement::pragma(connection, DATA_VERSION))
     }
 
     pub(super) fn script(&self, text: &str) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use rusqlite::{Connection, types::ValueRef};
-use sync_core::Result;
+use sync_core::{RecordId, Result};
 
 use crate::{
     error::{corrupt, from_rusqlite},
@@ -37,6 +37,22 @@ impl VisitedRow<'_> {
         value
             .as_str_or_null()
             .map_err(|error| corrupt(format!("column {column} cannot be read: {error}")))
+    }
+
+    pub(crate) fn text(&self, column: usize) -> Result<&str> {
+        self.opt_text(column)?
+            .ok_or_else(|| corrupt(format!("column {column} is null")))
+    }
+
+    pub(crate) fn small_count(&self, column: usize) -> Result<u32> {
+        let value = self.int(column)?;
+        u32::try_from(value)
+            .map_err(|_| corrupt(format!("column {column} holds {value}, which is out of range")))
+    }
+
+    pub(crate) fn id(&self, column: usize) -> Result<RecordId> {
+        RecordId::new(self.text(column)?)
+            .map_err(|error| corrupt(format!("a record's id cannot be read: {error}")))
     }
 
     pub(crate) fn int(&self, column: usize) -> Result<i64> {
