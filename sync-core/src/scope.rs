@@ -261,6 +261,10 @@ pub(crate) fn check_text(
     if text.is_empty() && !may_be_empty {
         return Err(SyncError::invalid(field, "must not be empty"));
     }
+    // What nearly all ids and names are needs no look at single characters.
+    if text.len() <= max_chars && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Ok(());
+    }
     let chars = text.chars().count();
     if chars > max_chars {
         return Err(SyncError::invalid(

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sync_core::Result;
+#[cfg(feature = "rusqlite")]
+use sync_core::{ErrorKind, SyncError};
 
 pub(crate) use self::rows::{PerDialect, Rows, Shape, Statement};
 use crate::{dialect::Dialect, row::Row, sql::Sql};
@@ -137,6 +139,31 @@ impl Database {
             Driver::Pooled(pools) => pools.begin_read().await.map(ReadTransaction::Pooled),
             #[cfg(feature = "rusqlite")]
             Driver::Direct(direct) => direct.begin_read().map(ReadTransaction::Direct),
+        }
+    }
+
+    /// Whether statements run within the process.
+    #[cfg(feature = "rusqlite")]
+    pub(crate) fn is_direct(&self) -> bool {
+        matches!(self.driver, Driver::Direct(_))
+    }
+
+    /// Runs a statement within the process and shows its rows where they lie.
+    ///
+    /// # Errors
+    /// `Internal` if statements do not run within the process.
+    #[cfg(feature = "rusqlite")]
+    pub(crate) fn visit(
+        &self,
+        sql: Sql,
+        visit: &mut dyn FnMut(&direct::VisitedRow<'_>) -> Result<()>,
+    ) -> Result<()> {
+        match &self.driver {
+            Driver::Pooled(_) => Err(SyncError::new(
+                ErrorKind::Internal,
+                "rows of another thread or process cannot be visited",
+            )),
+            Driver::Direct(direct) => direct.visit(sql, visit),
         }
     }
 

@@ -24,9 +24,17 @@ use sync_core::{
 #[cfg(feature = "rusqlite")]
 use self::plan::Plan;
 pub(crate) use self::{plan::is_quick, regular::is_regular};
+#[cfg(feature = "rusqlite")]
+use crate::driver::direct::VisitedRow;
 use crate::{
-    dialect::Dialect, driver::Run, read::records::has_ops, row::Row, rows::read_id,
-    schema::indexes::Declared, sql::Sql, store::Shared,
+    dialect::Dialect,
+    driver::{Database, Run},
+    read::records::has_ops,
+    row::Row,
+    rows::read_id,
+    schema::indexes::Declared,
+    sql::Sql,
+    store::Shared,
 };
 
 /// What is asked of one target.
@@ -118,10 +126,24 @@ pub(crate) async fn query(store: &Shared, target: &Target, spec: &QuerySpec) -> 
             return Ok(found);
         }
     }
-    let rows = reader.rows(selection.rows_sql(dialect)?).await?;
-    if rows.is_empty() && is_irregular(&reader, selection.number).await? {
+    let records = read_records(&store.database, selection.rows_sql(dialect)?).await?;
+    if records.is_empty() && is_irregular(&reader, selection.number).await? {
         return scan::query(&store.database, &selection).await;
     }
+    Ok(records)
+}
+
+async fn read_records(database: &Database, sql: Sql) -> Result<Vec<LocalRecord>> {
+    #[cfg(feature = "rusqlite")]
+    if database.is_direct() {
+        let mut records = Vec::new();
+        database.visit(sql, &mut |row| {
+            records.push(visit_record(row)?);
+            Ok(())
+        })?;
+        return Ok(records);
+    }
+    let rows = database.reader().rows(sql).await?;
     rows.iter().map(read_record).collect()
 }
 
@@ -168,6 +190,17 @@ fn read_record(row: &Row) -> Result<LocalRecord> {
         id: read_id(row, 0)?,
         schema_version: row.small_count(1)?,
         pending: row.flag(2)?,
+        payload: Payload::from_stored(row.text(3)?),
+    })
+}
+
+/// As [`read_record`].
+#[cfg(feature = "rusqlite")]
+fn visit_record(row: &VisitedRow<'_>) -> Result<LocalRecord> {
+    Ok(LocalRecord {
+        id: row.id(0)?,
+        schema_version: row.small_count(1)?,
+        pending: row.int(2)? != 0,
         payload: Payload::from_stored(row.text(3)?),
     })
 }

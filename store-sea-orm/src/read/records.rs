@@ -9,7 +9,7 @@ use sync_core::{Payload, RecordId, RecordKey, RecordState, RecordSummary, Result
 
 use super::CHUNK;
 #[cfg(feature = "rusqlite")]
-use crate::driver::direct::DirectTransaction;
+use crate::driver::{Database, direct::DirectTransaction};
 use crate::{
     cache::Looked,
     dialect::Dialect,
@@ -200,6 +200,10 @@ async fn read_view<R: Run>(store: &Shared, run: &R, key: &RecordKey) -> Result<O
     let Some(number) = store.targets.find(run, &key.target).await? else {
         return Ok(None);
     };
+    #[cfg(feature = "rusqlite")]
+    if store.database.is_direct() {
+        return visit_view(&store.database, number, &key.id);
+    }
     let mut sql = Sql::new(
         run.dialect(),
         "SELECT view, schema_version FROM sync_records WHERE target_id = ",
@@ -213,6 +217,23 @@ async fn read_view<R: Run>(store: &Shared, run: &R, key: &RecordKey) -> Result<O
         payload: Payload::from_stored(text),
         schema_version,
     }))
+}
+
+/// As [`read_view`], within the process.
+#[cfg(feature = "rusqlite")]
+fn visit_view(database: &Database, number: i64, id: &RecordId) -> Result<Option<View>> {
+    let text = "SELECT view, schema_version FROM sync_records WHERE target_id = ? AND id = ?";
+    let sql = Sql::with_params(Dialect::Sqlite, text, vec![number.into(), id.as_str().into()]);
+    let mut view = None;
+    database.visit(sql, &mut |row| {
+        let schema_version = row.small_count(1)?;
+        view = row.opt_text(0)?.map(|text| View {
+            payload: Payload::from_stored(text),
+            schema_version,
+        });
+        Ok(())
+    })?;
+    Ok(view)
 }
 
 /// The columns that [`read_record`] reads, before those of [`BASE_SELECT`].

@@ -49,17 +49,20 @@ enum Readers {
 #[derive(Debug)]
 struct Idle {
     settings: Settings,
-    connections: Mutex<Vec<rusqlite::Connection>>,
+    connections: Mutex<Vec<OwnConnection>>,
     /// How many are kept.
     most: usize,
 }
+
+/// Boxed, so that it is not copied when it is taken and given back.
+type OwnConnection = Box<Mutex<rusqlite::Connection>>;
 
 /// A connection taken from [`Readers`], until it is dropped.
 #[derive(Debug)]
 enum Lent {
     Shared(Arc<Mutex<rusqlite::Connection>>),
     Own {
-        connection: Option<Box<Mutex<rusqlite::Connection>>>,
+        connection: Option<OwnConnection>,
         home: Arc<Idle>,
     },
 }
@@ -93,6 +96,13 @@ impl DirectDatabase {
         self.readers
             .take()?
             .with(|connection| statement::rows(connection, sql))
+    }
+
+    /// Runs a statement at once, and shows its rows where they lie.
+    pub(super) fn visit(&self, sql: Sql, visit: &mut dyn FnMut(&VisitedRow<'_>) -> Result<()>) -> Result<()> {
+        self.readers
+            .take()?
+            .with(|connection| visit::rows(connection, sql, visit))
     }
 
     /// How many commits of others SQLite has noticed; `None` if the writer is busy.
@@ -196,10 +206,10 @@ impl Readers {
                 let kept = lock(&idle.connections).pop();
                 let connection = match kept {
                     Some(connection) => connection,
-                    None => connect::reader(&idle.settings)?,
+                    None => Box::new(Mutex::new(connect::reader(&idle.settings)?)),
                 };
                 Ok(Lent::Own {
-                    connection: Some(Box::new(Mutex::new(connection))),
+                    connection: Some(connection),
                     home: Arc::clone(idle),
                 })
             }
@@ -224,7 +234,6 @@ impl Drop for Lent {
         if let Self::Own { connection, home } = self
             && let Some(connection) = connection.take()
         {
-            let connection = connection.into_inner().unwrap_or_else(PoisonError::into_inner);
             let mut kept = lock(&home.connections);
             if kept.len() < home.most {
                 kept.push(connection);
