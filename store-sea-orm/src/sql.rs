@@ -63,15 +63,6 @@ impl Sql {
         }
     }
 
-    /// A statement that has its placeholders already; only for SQLite and MySQL, whose placeholders have no numbers.
-    #[cfg(feature = "rusqlite")]
-    pub(crate) fn with_params(dialect: Dialect, text: &'static str, params: Vec<Param>) -> Self {
-        Self {
-            params,
-            ..Self::new(dialect, text)
-        }
-    }
-
     pub(crate) fn dialect(&self) -> Dialect {
         self.dialect
     }

@@ -22,7 +22,8 @@ pub(crate) struct TargetNumbers {
 }
 
 impl TargetNumbers {
-    fn cached(&self, target: &Target) -> Option<i64> {
+    /// The number of a target, if it is known without asking the database.
+    pub(crate) fn cached(&self, target: &Target) -> Option<i64> {
         self.by_target
             .read()
             .unwrap_or_else(PoisonError::into_inner)

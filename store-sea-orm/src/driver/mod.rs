@@ -110,6 +110,16 @@ impl Database {
         }
     }
 
+    /// Runs reads of a few rows at once, with the number of [`Database::commits_of_others`], all of one state; `None`
+    /// if the database cannot do that now.
+    #[cfg(feature = "rusqlite")]
+    pub(crate) fn peek<T>(&self, work: impl FnOnce(i64, direct::Peek<'_>) -> T) -> Option<T> {
+        match &self.driver {
+            Driver::Pooled(_) => None,
+            Driver::Direct(direct) => direct.peek(work),
+        }
+    }
+
     /// Whether reads end in the calling task, without waiting for another.
     pub(crate) fn answers_at_once(&self) -> bool {
         match &self.driver {

@@ -9,7 +9,7 @@ use sync_core::{Payload, RecordId, RecordKey, RecordState, RecordSummary, Result
 
 use super::CHUNK;
 #[cfg(feature = "rusqlite")]
-use crate::driver::{Database, direct::DirectTransaction};
+use crate::driver::direct::DirectTransaction;
 use crate::{
     cache::Looked,
     dialect::Dialect,
@@ -182,6 +182,12 @@ pub(crate) async fn load_view(store: &Shared, key: &RecordKey) -> Result<Option<
 
 /// The same where the database answers in the calling task; `None` if it does not, or fails.
 pub(crate) fn view_at_once(store: &Shared, key: &RecordKey) -> Option<Option<View>> {
+    #[cfg(feature = "rusqlite")]
+    if let Some(number) = store.targets.cached(&key.target)
+        && let Some(view) = peek_view(store, key, number)
+    {
+        return view.ok();
+    }
     let ticket = match store.cache.view(store.database.commits_of_others(), key) {
         Looked::Found(view) => return Some(view),
         Looked::Missing(ticket) => ticket,
@@ -196,14 +202,34 @@ pub(crate) fn view_at_once(store: &Shared, key: &RecordKey) -> Option<Option<Vie
     Some(view)
 }
 
+/// The same between two writes; `None` if there is one at the moment.
+#[cfg(feature = "rusqlite")]
+fn peek_view(store: &Shared, key: &RecordKey, number: i64) -> Option<Result<Option<View>>> {
+    store.database.peek(|others, connection| {
+        let ticket = match store.cache.view(Some(others), key) {
+            Looked::Found(view) => return Ok(view),
+            Looked::Missing(ticket) => ticket,
+        };
+        let text = "SELECT view, schema_version FROM sync_records WHERE target_id = ? AND id = ?";
+        let params = [number.into(), key.id.as_str().into()];
+        let mut view = None;
+        connection.visit(text, &params, &mut |row| {
+            let schema_version = row.small_count(1)?;
+            view = row.opt_text(0)?.map(|text| View {
+                payload: Payload::from_stored(text),
+                schema_version,
+            });
+            Ok(())
+        })?;
+        store.cache.keep_view(ticket, key, &view);
+        Ok(view)
+    })
+}
+
 async fn read_view<R: Run>(store: &Shared, run: &R, key: &RecordKey) -> Result<Option<View>> {
     let Some(number) = store.targets.find(run, &key.target).await? else {
         return Ok(None);
     };
-    #[cfg(feature = "rusqlite")]
-    if store.database.is_direct() {
-        return visit_view(&store.database, number, &key.id);
-    }
     let mut sql = Sql::new(
         run.dialect(),
         "SELECT view, schema_version FROM sync_records WHERE target_id = ",
@@ -217,23 +243,6 @@ async fn read_view<R: Run>(store: &Shared, run: &R, key: &RecordKey) -> Result<O
         payload: Payload::from_stored(text),
         schema_version,
     }))
-}
-
-/// As [`read_view`], within the process.
-#[cfg(feature = "rusqlite")]
-fn visit_view(database: &Database, number: i64, id: &RecordId) -> Result<Option<View>> {
-    let text = "SELECT view, schema_version FROM sync_records WHERE target_id = ? AND id = ?";
-    let sql = Sql::with_params(Dialect::Sqlite, text, vec![number.into(), id.as_str().into()]);
-    let mut view = None;
-    database.visit(sql, &mut |row| {
-        let schema_version = row.small_count(1)?;
-        view = row.opt_text(0)?.map(|text| View {
-            payload: Payload::from_stored(text),
-            schema_version,
-        });
-        Ok(())
-    })?;
-    Ok(view)
 }
 
 /// The columns that [`read_record`] reads, before those of [`BASE_SELECT`].

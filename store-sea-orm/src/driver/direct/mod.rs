@@ -67,6 +67,10 @@ enum Lent {
     },
 }
 
+/// The writer's connection, for a moment between two transactions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peek<'a>(&'a rusqlite::Connection);
+
 /// A transaction under way. One for reading is rolled back when it is dropped; one for writing is ended by the
 /// writer's thread.
 #[derive(Debug)]
@@ -100,9 +104,10 @@ impl DirectDatabase {
 
     /// Runs a statement at once, and shows its rows where they lie.
     pub(super) fn visit(&self, sql: Sql, visit: &mut dyn FnMut(&VisitedRow<'_>) -> Result<()>) -> Result<()> {
+        let (text, params) = sql.into_parts();
         self.readers
             .take()?
-            .with(|connection| visit::rows(connection, sql, visit))
+            .with(|connection| visit::rows(connection, &text, &params, visit))
     }
 
     /// How many commits of others SQLite has noticed; `None` if the writer is busy.
@@ -127,6 +132,26 @@ impl DirectDatabase {
                 statement::pragma(&lock(&writer), DATA_VERSION).ok()
             }
         }
+    }
+
+    /// Runs reads of a few rows on the writer's connection, with the number of [`DirectDatabase::commits_of_others`],
+    /// all of one state; `None` if the writer is busy. Reading both on one connection takes half the locks of the
+    /// operating system that it takes on two.
+    pub(super) fn peek<T>(&self, work: impl FnOnce(i64, Peek<'_>) -> T) -> Option<T> {
+        let Readers::Own(_, writer) = &self.readers else {
+            return None;
+        };
+        let writer = writer.upgrade()?;
+        let connection = writer.try_lock().ok()?;
+        // Within a transaction for writing it would see what is not committed.
+        if !connection.is_autocommit() {
+            return None;
+        }
+        let mut statement = connection.prepare_cached(DATA_VERSION).ok()?;
+        // SQLite keeps the state until this statement ends.
+        let mut rows = statement.query(()).ok()?;
+        let others = rows.next().ok()??.get(0).ok()?;
+        Some(work(others, Peek(&connection)))
     }
 
     pub(super) fn answers_at_once(&self) -> bool {
@@ -229,6 +254,18 @@ impl Lent {
     }
 }
 
+impl Peek<'_> {
+    /// Runs a statement and shows its rows where they lie.
+    pub(crate) fn visit(
+        &self,
+        text: &str,
+        params: &[Param],
+        visit: &mut dyn FnMut(&VisitedRow<'_>) -> Result<()>,
+    ) -> Result<()> {
+        visit::rows(self.0, text, params, visit)
+    }
+}
+
 impl Drop for Lent {
     fn drop(&mut self) {
         if let Self::Own { connection, home } = self
@@ -250,8 +287,9 @@ impl DirectTransaction {
 
     /// Runs a statement and shows its rows where they lie.
     pub(crate) fn visit(&self, sql: Sql, visit: &mut dyn FnMut(&VisitedRow<'_>) -> Result<()>) -> Result<()> {
+        let (text, params) = sql.into_parts();
         self.connection
-            .with(|connection| visit::rows(connection, sql, visit))
+            .with(|connection| visit::rows(connection, &text, &params, visit))
     }
 
     pub(super) fn run(&self, sql: Sql) -> Result<()> {

@@ -7,7 +7,7 @@ use sync_core::{RecordId, Result};
 
 use crate::{
     error::{corrupt, from_rusqlite},
-    sql::Sql,
+    sql::Param,
 };
 
 /// A row as SQLite holds it, until the next one.
@@ -66,14 +66,14 @@ impl VisitedRow<'_> {
 /// Runs a statement and shows its rows, until `visit` fails.
 pub(super) fn rows(
     connection: &Connection,
-    sql: Sql,
+    text: &str,
+    params: &[Param],
     visit: &mut dyn FnMut(&VisitedRow<'_>) -> Result<()>,
 ) -> Result<()> {
-    let (text, params) = sql.into_parts();
     let failed = |error: rusqlite::Error| from_rusqlite(&error);
-    let mut statement = connection.prepare_cached(&text).map_err(failed)?;
+    let mut statement = connection.prepare_cached(text).map_err(failed)?;
     let mut rows = statement
-        .query(rusqlite::params_from_iter(&params))
+        .query(rusqlite::params_from_iter(params))
         .map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {
         visit(&VisitedRow(row))?;
