@@ -35,7 +35,7 @@ const VALUE_BYTES: usize = 48;
 /// use sync_core::query::{ColumnTable, Filter, Query, QuerySpec};
 ///
 /// let query = Query::new(&QuerySpec::new().filter(Filter::gt("n", 1)))?;
-/// let mut table = ColumnTable::new(query.fields().into_iter().cloned(), 1_000);
+/// let mut table = ColumnTable::new(query.fields().into_iter().cloned(), 100_000);
 /// for n in 0..4 {
 ///     let fields = Payload::parse(format!(r#"{{"n":{n},"title":"tea"}}"#))?.to_object()?;
 ///     assert!(table.put(&RecordId::new(format!("r{n}"))?, &fields));
