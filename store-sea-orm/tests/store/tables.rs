@@ -1,7 +1,7 @@
 //! Queries without an index, which are answered from values in memory: they see every commit, ours and others'.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -67,9 +67,9 @@ fn step() -> impl Strategy<Value = Step> {
     let pairs = prop::collection::vec((id.clone(), content.clone()), 1..4);
     let mine = prop::bool::weighted(0.8);
     prop_oneof![
-        3 => (mine.clone(), pairs).prop_map(|(mine, pairs)| Step::Confirm(mine, pairs)),
-        2 => (mine.clone(), id.clone(), content).prop_map(|(mine, id, content)| Step::Enqueue(mine, id, content)),
-        1 => (mine.clone(), id).prop_map(|(mine, id)| Step::Remove(mine, id)),
+        3 => (mine, pairs).prop_map(|(mine, pairs)| Step::Confirm(mine, pairs)),
+        2 => (mine, id.clone(), content).prop_map(|(mine, id, content)| Step::Enqueue(mine, id, content)),
+        1 => (mine, id).prop_map(|(mine, id)| Step::Remove(mine, id)),
         5 => (mine, ask).prop_map(|(mine, ask)| Step::Ask(mine, ask)),
     ]
 }
@@ -100,9 +100,9 @@ async fn answers_agree(steps: Vec<Step>, kib: u32) -> Result<(), TestCaseError> 
             }
             Step::Enqueue(by, id, content) => {
                 let (id, text) = (format!("r{id}"), CONTENTS[usize::from(content)]);
-                if !records.contains_key(&key(&id).id) {
+                if let Entry::Vacant(place) = records.entry(key(&id).id) {
                     of(by).commit(enqueue(&id, number, text)).await.unwrap();
-                    records.insert(key(&id).id, (Payload::parse(text).unwrap(), true));
+                    place.insert((Payload::parse(text).unwrap(), true));
                 }
             }
             Step::Remove(by, id) => {
