@@ -205,6 +205,9 @@ impl CommitSketch {
             return Ok(());
         }
         let decided = self.conflicts.iter().any(|(key, _)| *key == after.key);
+        if decided {
+            note_joined(ledger, device, before, after);
+        }
         let given_up = ledger.discarding.contains(&device);
         if given_up && after.ops.is_empty() {
             ledger.inexact.insert(after.key.clone());
@@ -335,6 +338,22 @@ fn note_states(ledger: &mut Ledger, before: &RecordState, after: &RecordState) -
         }
     }
     Ok(())
+}
+
+/// Several operations that a decision made one are annulled as one later.
+fn note_joined(ledger: &mut Ledger, device: usize, before: &RecordState, after: &RecordState) {
+    let Some(joined) = after.ops.first() else { return };
+    let left = |op: &PendingOp| after.ops.iter().any(|other| other.seq == op.seq);
+    let gone = before.ops.iter().filter(|op| !left(op));
+    let gone: Vec<u64> = gone
+        .filter(|op| !ledger.ever_took_effect.contains(&op.op_id))
+        .map(|op| op.seq)
+        .collect();
+    for write in ledger.history.entry(after.key.clone()).or_default() {
+        if write.device == device && gone.contains(&write.seq) {
+            write.seq = joined.seq;
+        }
+    }
 }
 
 /// Enters what a user's commit wrote into the history.
