@@ -140,35 +140,6 @@ impl Cache {
         self.keep(ticket, |state, _| state.no_open_conflicts = true);
     }
 
-    /// Notes from now on which records of the target commits are about to change. Returns whether it does: not while
-    /// a commit is under way, which may have changed some already.
-    pub(crate) fn follow(&self, target: &Target) -> bool {
-        let mut state = self.lock();
-        let settled = state.under_way == 0;
-        if settled {
-            state.followed.insert(target.clone(), HashSet::new());
-        }
-        settled
-    }
-
-    /// The records of a followed target that were changed by commits which have all ended; they are not noted any
-    /// more. None while a commit is under way.
-    pub(crate) fn take_changed(&self, target: &Target) -> HashSet<RecordId> {
-        let mut state = self.lock();
-        let settled = state.under_way == 0;
-        let changed = state.followed.get_mut(target).filter(|_| settled);
-        changed.map(std::mem::take).unwrap_or_default()
-    }
-
-    /// The noted records of a target. `None` if it is not followed any more, since others committed or too much was
-    /// changed; `others` as in [`Cache::view`].
-    pub(crate) fn changed(&self, others: Option<i64>, target: &Target) -> Option<HashSet<RecordId>> {
-        match self.look(others, |state| state.followed.get(target).cloned()) {
-            Looked::Found(changed) => Some(changed),
-            Looked::Missing(_) => None,
-        }
-    }
-
     /// Takes out what the change set is about to change. Called before it is committed; [`Cache::end`] follows once
     /// it has ended, whatever became of it.
     pub(crate) fn begin(&self, changes: &ChangeSet) {
@@ -202,6 +173,39 @@ impl Cache {
     pub(crate) fn settled_commit(&self) -> Option<u64> {
         let state = self.lock();
         (state.under_way == 0).then_some(state.ended)
+    }
+}
+
+/// For what is held elsewhere and follows the records of a target.
+#[cfg(feature = "rusqlite")]
+impl Cache {
+    /// Notes from now on which records of the target commits are about to change. Returns whether it does: not while
+    /// a commit is under way, which may have changed some already.
+    pub(crate) fn follow(&self, target: &Target) -> bool {
+        let mut state = self.lock();
+        let settled = state.under_way == 0;
+        if settled {
+            state.followed.insert(target.clone(), HashSet::new());
+        }
+        settled
+    }
+
+    /// The records of a followed target that were changed by commits which have all ended; they are not noted any
+    /// more. None while a commit is under way.
+    pub(crate) fn take_changed(&self, target: &Target) -> HashSet<RecordId> {
+        let mut state = self.lock();
+        let settled = state.under_way == 0;
+        let changed = state.followed.get_mut(target).filter(|_| settled);
+        changed.map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The noted records of a target. `None` if it is not followed any more, since others committed or too much was
+    /// changed; `others` as in [`Cache::view`].
+    pub(crate) fn changed(&self, others: Option<i64>, target: &Target) -> Option<HashSet<RecordId>> {
+        match self.look(others, |state| state.followed.get(target).cloned()) {
+            Looked::Found(changed) => Some(changed),
+            Looked::Missing(_) => None,
+        }
     }
 }
 
