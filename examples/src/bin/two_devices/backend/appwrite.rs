@@ -7,19 +7,15 @@ use appwrite_stand_in::{Column, ColumnKind, Profile, StandIn, TableSpec};
 use async_trait::async_trait;
 use http::{HeaderName, Method};
 use serde_json::{Value, json};
-use sync_core::{CollectionName, Effects, RemoteStore, SyncError, SyncScope, Target, TokioTimer};
-use sync_http::{BaseUrl, HttpRequest, ReqwestTransport, Secret, Transport, error_for_status};
+use sync_core::{Effects, RemoteStore, SyncError, Target};
+use sync_http::{BaseUrl, HttpRequest, Secret, Transport, error_for_status};
 
 use super::{
     Backend, Connection,
-    bad_network::{BadNetwork, Networks},
+    meeting::{Meeting, NAME, own_secret},
 };
 use crate::{arguments::Arguments, deliveries::Deliveries, failure::Failure};
 
-/// The database, the table and the collection.
-const NAME: &str = "two_devices";
-/// The environment variable with an API key for `--remote-url`.
-const KEY_VARIABLE: &str = "REMOTE_PASSWORD";
 /// The longest record, as JSON.
 const LONGEST_RECORD: usize = 1_000_000;
 
@@ -30,18 +26,18 @@ pub(crate) struct Appwrite {
     endpoint: String,
     project: String,
     key: Secret,
-    good: Arc<dyn Transport>,
-    networks: Networks,
+    meeting: Meeting,
     observer: Arc<dyn RemoteStore>,
-    target: Target,
-    run: String,
 }
 
 impl Appwrite {
     pub(crate) async fn open(arguments: &Arguments) -> Result<Self, Failure> {
-        let good: Arc<dyn Transport> = Arc::new(ReqwestTransport::new(Arc::new(TokioTimer))?);
+        let meeting = Meeting::new(ops_in)?;
         let (private, endpoint, project, key) = match (&arguments.remote_url, &arguments.remote_user) {
-            (Some(endpoint), Some(project)) => (None, endpoint.clone(), project.clone(), own_key()?),
+            (Some(endpoint), Some(project)) => {
+                let key = own_secret("--remote-url needs an API key")?;
+                (None, endpoint.clone(), project.clone(), key)
+            }
             _ => {
                 let server = StandIn::start(Profile::V1_9_6)
                     .await
@@ -53,25 +49,16 @@ impl Appwrite {
             }
         };
         if private.is_none() {
-            remove_earlier_runs(&endpoint, &project, &key, &*good).await?;
+            remove_earlier_runs(&endpoint, &project, &key, &*meeting.good_network()).await?;
         }
-        // Each run has a scope of its own, so that those of earlier runs do not meet it.
-        let run = Effects::tokio().new_uuid().to_string();
-        let target = Target::new(
-            CollectionName::new(NAME)?,
-            SyncScope::new(NAME)?.with("run", &run)?,
-        );
-        let observer = connect(&endpoint, &project, &key, Arc::clone(&good)).await?;
+        let observer = connect(&endpoint, &project, &key, meeting.good_network()).await?;
         Ok(Self {
             private,
             endpoint,
             project,
             key,
-            good,
-            networks: Networks::new(ops_in),
+            meeting,
             observer,
-            target,
-            run,
         })
     }
 }
@@ -83,13 +70,6 @@ fn table() -> TableSpec {
         .column(Column::optional("run", ColumnKind::Text { size: 36 }))
         .column(Column::optional("deleted", ColumnKind::Boolean).default(false))
         .column(Column::optional("op_id", ColumnKind::Text { size: 36 }))
-}
-
-fn own_key() -> Result<Secret, Failure> {
-    std::env::var(KEY_VARIABLE).map(Secret::new).map_err(|_| {
-        let message = format!("--remote-url needs an API key in the environment variable {KEY_VARIABLE}");
-        Failure::Usage(message)
-    })
 }
 
 /// Ids are unique in a table, so the records of an earlier run would be in the way.
@@ -141,23 +121,20 @@ impl Backend for Appwrite {
             Some(_) => format!("a stand-in for Appwrite 1.9.6 listens on {}", self.endpoint),
             None => format!(
                 "the records go to the table {NAME} of {}, and stay there under the run {} until the next",
-                self.endpoint, self.run
+                self.endpoint,
+                self.meeting.run()
             ),
         })
     }
 
     fn target(&self) -> &Target {
-        &self.target
+        self.meeting.target()
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
-        let network = self.networks.add(Arc::clone(&self.good));
-        let transport: Arc<dyn Transport> = network.clone();
-        let network: Arc<BadNetwork> = network;
-        Ok(Connection {
-            remote: connect(&self.endpoint, &self.project, &self.key, transport).await?,
-            network,
-        })
+        let network = self.meeting.device_network();
+        let remote = connect(&self.endpoint, &self.project, &self.key, network.clone()).await?;
+        Ok(Connection { remote, network })
     }
 
     fn observer(&self) -> Arc<dyn RemoteStore> {
@@ -168,7 +145,7 @@ impl Backend for Appwrite {
     /// writes that name one operation and were both carried out.
     async fn deliveries(&self) -> Result<Deliveries, Failure> {
         Ok(Deliveries {
-            repeated: self.networks.repeated(),
+            repeated: self.meeting.repeated(),
             repeated_effects: self.private.as_ref().map_or(0, repeated_effects),
         })
     }

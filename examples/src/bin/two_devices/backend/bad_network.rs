@@ -52,37 +52,8 @@ enum Fate {
     AnswerLost,
 }
 
-/// The networks of all devices.
-pub(crate) struct Networks {
-    name_ops: NameOps,
-    all: Mutex<Vec<Arc<BadNetwork>>>,
-}
-
-impl Networks {
-    pub(crate) fn new(name_ops: NameOps) -> Self {
-        Self {
-            name_ops,
-            all: Mutex::default(),
-        }
-    }
-
-    /// One more device's network in front of a good one.
-    pub(crate) fn add(&self, good: Arc<dyn Transport>) -> Arc<BadNetwork> {
-        let network = Arc::new(BadNetwork::new(good, self.name_ops));
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(Arc::clone(&network));
-        network
-    }
-
-    /// How many operations arrived more than once.
-    pub(crate) fn repeated(&self) -> u64 {
-        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().map(|network| network.repeated()).sum()
-    }
-}
-
 impl BadNetwork {
-    fn new(good: Arc<dyn Transport>, name_ops: NameOps) -> Self {
+    pub(super) fn new(good: Arc<dyn Transport>, name_ops: NameOps) -> Self {
         Self {
             good,
             name_ops,
@@ -94,7 +65,8 @@ impl BadNetwork {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn repeated(&self) -> u64 {
+    /// How many operations arrived more than once.
+    pub(super) fn repeated(&self) -> u64 {
         self.state().arrivals.values().filter(|times| **times > 1).count() as u64
     }
 

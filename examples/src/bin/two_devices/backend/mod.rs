@@ -2,6 +2,7 @@
 
 mod appwrite;
 mod bad_network;
+mod meeting;
 mod memory;
 mod pocketbase;
 mod supabase;

@@ -9,16 +9,15 @@ use adapter_pocketbase::{
 use async_trait::async_trait;
 use pocketbase_server::Server;
 use serde_json::{Value, json};
-use sync_core::{CollectionName, Effects, ErrorKind, RemoteStore, SyncError, SyncScope, Target, TokioTimer};
-use sync_http::{Credentials, FixedToken, HttpRequest, ReqwestTransport, Secret, Transport};
+use sync_core::{Effects, ErrorKind, RemoteStore, SyncError, Target};
+use sync_http::{Credentials, FixedToken, HttpRequest, Secret, Transport};
 
-use super::{Backend, Connection, bad_network::Networks};
+use super::{
+    Backend, Connection,
+    meeting::{Meeting, NAME, own_secret},
+};
 use crate::{arguments::Arguments, deliveries::Deliveries, failure::Failure};
 
-/// The collection that the program makes on the server.
-const COLLECTION: &str = "two_devices";
-/// The environment variable with the password of `--remote-user`.
-const PASSWORD_VARIABLE: &str = "REMOTE_PASSWORD";
 /// What a private server accepts in one batch, and for how many seconds.
 const BATCH_LIMITS: (u32, u32) = (200, 10);
 
@@ -28,21 +27,20 @@ pub(crate) struct PocketBase {
     private: Option<Server>,
     url: String,
     token: Secret,
-    good: Arc<dyn Transport>,
-    networks: Networks,
+    meeting: Meeting,
     observer: Arc<dyn RemoteStore>,
-    target: Target,
-    run: String,
     operator: Operator,
     effects_before: u64,
 }
 
 impl PocketBase {
     pub(crate) async fn open(arguments: &Arguments) -> Result<Self, Failure> {
-        let effects = Effects::tokio();
-        let good: Arc<dyn Transport> = Arc::new(ReqwestTransport::new(Arc::new(TokioTimer))?);
+        let meeting = Meeting::new(ops_in)?;
         let (private, url, user, password) = match (&arguments.remote_url, &arguments.remote_user) {
-            (Some(url), Some(user)) => (None, url.clone(), user.clone(), own_password()?),
+            (Some(url), Some(user)) => {
+                let password = own_secret("--remote-user needs its password")?;
+                (None, url.clone(), user.clone(), password)
+            }
             _ => {
                 let server = private_server()
                     .await
@@ -52,26 +50,17 @@ impl PocketBase {
                 (Some(server), url, user, password)
             }
         };
-        let operator = Operator::sign_in(Arc::clone(&good), &url, &user, &password).await?;
+        let operator = Operator::sign_in(meeting.good_network(), &url, &user, &password).await?;
         operator.import(vec![collection()]).await?;
         setup(&operator, &feed_options()?).await?;
-        // Each run has a scope of its own, so that those of earlier runs do not meet it.
-        let run = effects.new_uuid().to_string();
-        let target = Target::new(
-            CollectionName::new(COLLECTION)?,
-            SyncScope::new("two_devices")?.with("run", &run)?,
-        );
         let token = operator.token().clone();
-        let observer = connect(&url, &token, Arc::clone(&good)).await?;
+        let observer = connect(&url, &token, meeting.good_network()).await?;
         Ok(Self {
             private,
             url,
             token,
-            good,
-            networks: Networks::new(ops_in),
+            meeting,
             observer,
-            target,
-            run,
             effects_before: count(&operator, &effects_query()).await?,
             operator,
         })
@@ -88,16 +77,8 @@ async fn private_server() -> Result<Server, pocketbase_server::ServerError> {
     Ok(server)
 }
 
-fn own_password() -> Result<Secret, Failure> {
-    std::env::var(PASSWORD_VARIABLE).map(Secret::new).map_err(|_| {
-        let message =
-            format!("--remote-user needs its password in the environment variable {PASSWORD_VARIABLE}");
-        Failure::Usage(message)
-    })
-}
-
 fn feed_options() -> Result<FeedOptions, Failure> {
-    Ok(FeedOptions::new(COLLECTION)?
+    Ok(FeedOptions::new(NAME)?
         .with_scope_field("run")?
         .with_copied_field("record_id")?)
 }
@@ -105,7 +86,7 @@ fn feed_options() -> Result<FeedOptions, Failure> {
 /// Records with any fields are kept as JSON text; only superusers see them.
 fn collection() -> Value {
     json!({
-        "name": COLLECTION,
+        "name": NAME,
         "type": "base",
         "fields": [
             {"name": "doc", "type": "text", "max": 1_000_000},
@@ -121,7 +102,7 @@ async fn connect(
     token: &Secret,
     transport: Arc<dyn Transport>,
 ) -> Result<Arc<dyn RemoteStore>, Failure> {
-    let mapping = CollectionMapping::document(COLLECTION, "doc")
+    let mapping = CollectionMapping::document(NAME, "doc")
         .with_derived_ids("record_id")
         .with_scope_field("run", "run");
     let config = PocketBaseConfig::new(url)?
@@ -138,23 +119,21 @@ impl Backend for PocketBase {
         Some(match self.private {
             Some(_) => format!("a private PocketBase with the sync feed listens on {}", self.url),
             None => format!(
-                "the records go to the collection {COLLECTION} of {}, and stay there under the run {}",
-                self.url, self.run
+                "the records go to the collection {NAME} of {}, and stay there under the run {}",
+                self.url,
+                self.meeting.run()
             ),
         })
     }
 
     fn target(&self) -> &Target {
-        &self.target
+        self.meeting.target()
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
-        let network = self.networks.add(Arc::clone(&self.good));
-        let transport: Arc<dyn Transport> = network.clone();
-        Ok(Connection {
-            remote: connect(&self.url, &self.token, transport).await?,
-            network,
-        })
+        let network = self.meeting.device_network();
+        let remote = connect(&self.url, &self.token, network.clone()).await?;
+        Ok(Connection { remote, network })
     }
 
     fn observer(&self) -> Arc<dyn RemoteStore> {
@@ -165,14 +144,14 @@ impl Backend for PocketBase {
     /// than ids, took effect again.
     async fn deliveries(&self) -> Result<Deliveries, Failure> {
         let effects = count(&self.operator, &effects_query()).await? - self.effects_before;
-        let ops = FeedNames::of_collection(COLLECTION).ops();
+        let ops = FeedNames::of_collection(NAME).ops();
         let query = format!(
             "SELECT COUNT(*) FROM {ops} WHERE seq > 0 AND run = '{}'",
-            self.run
+            self.meeting.run()
         );
         let logged = count(&self.operator, &query).await?;
         Ok(Deliveries {
-            repeated: self.networks.repeated(),
+            repeated: self.meeting.repeated(),
             repeated_effects: effects.saturating_sub(logged),
         })
     }
@@ -180,7 +159,7 @@ impl Backend for PocketBase {
 
 /// How many numbers the feed has given out.
 fn effects_query() -> String {
-    format!("SELECT seq FROM {}", FeedNames::of_collection(COLLECTION).meta())
+    format!("SELECT seq FROM {}", FeedNames::of_collection(NAME).meta())
 }
 
 /// The number that a query tells.
@@ -195,7 +174,7 @@ async fn count(operator: &Operator, query: &str) -> Result<u64, Failure> {
 
 /// The operations in a batch: the feed takes their ids with the rows.
 fn ops_in(request: &HttpRequest) -> Vec<String> {
-    let ops = FeedNames::of_collection(COLLECTION).ops();
+    let ops = FeedNames::of_collection(NAME).ops();
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let requests = body["requests"].as_array().cloned().unwrap_or_default();
     requests

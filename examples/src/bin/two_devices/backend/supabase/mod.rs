@@ -11,21 +11,18 @@ use adapter_supabase::{
 use async_trait::async_trait;
 use serde_json::Value;
 use supabase_stack::{PostgresVersion, Stack};
-use sync_core::{CollectionName, Effects, ErrorKind, RemoteStore, SyncError, SyncScope, Target, TokioTimer};
-use sync_http::{
-    BaseUrl, HeaderName, HttpRequest, Method, ReqwestTransport, Secret, Transport, error_for_status, header,
-};
+use sync_core::{Effects, ErrorKind, RemoteStore, SyncError, Target};
+use sync_http::{BaseUrl, HeaderName, HttpRequest, Method, Secret, Transport, error_for_status, header};
 
-use super::{Backend, Connection, bad_network::Networks};
+use super::{
+    Backend, Connection,
+    meeting::{Meeting, NAME, own_secret},
+};
 use crate::{arguments::Arguments, deliveries::Deliveries, failure::Failure};
 use documents::Documents;
 
-/// The table, the collection and the scopes.
-const NAME: &str = "two_devices";
 /// The column with a whole record.
 const DOCUMENT: &str = "doc";
-/// The environment variable with the secret key for `--remote-url`.
-const KEY_VARIABLE: &str = "REMOTE_PASSWORD";
 /// Records with any fields are kept as JSON text. Nobody but the service role sees them.
 const TABLE: &str = "
 create table if not exists public.two_devices (id text primary key, run text not null, doc text);
@@ -38,18 +35,18 @@ pub(crate) struct Supabase {
     private: Option<Stack>,
     url: String,
     key: ApiKey,
-    good: Arc<dyn Transport>,
-    networks: Networks,
+    meeting: Meeting,
     observer: Arc<dyn RemoteStore>,
-    target: Target,
-    run: String,
 }
 
 impl Supabase {
     pub(crate) async fn open(arguments: &Arguments) -> Result<Self, Failure> {
-        let good: Arc<dyn Transport> = Arc::new(ReqwestTransport::new(Arc::new(TokioTimer))?);
+        let meeting = Meeting::new(ops_in)?;
         let (private, url, secret) = match &arguments.remote_url {
-            Some(url) => (None, url.clone(), own_key()?),
+            Some(url) => {
+                let secret = own_secret("--remote-url needs the secret key")?;
+                (None, url.clone(), secret)
+            }
             None => {
                 let sql = migration()?;
                 let stack = Stack::start(PostgresVersion::V15, &[&sql]).await;
@@ -59,13 +56,7 @@ impl Supabase {
             }
         };
         let key = ApiKey::new(secret.clone());
-        // Each run has a scope of its own, so that those of earlier runs do not meet it.
-        let run = Effects::tokio().new_uuid().to_string();
-        let target = Target::new(
-            CollectionName::new(NAME)?,
-            SyncScope::new(NAME)?.with("run", &run)?,
-        );
-        let observer = match connect(&url, &key, &run, Arc::clone(&good)).await {
+        let observer = match connect(&url, &key, meeting.run(), meeting.good_network()).await {
             Err(Failure::Sync(error)) if private.is_none() && error.kind() == ErrorKind::Configuration => {
                 let sql = migration()?;
                 let message = format!("{error}; run this in the project first:\n{sql}");
@@ -74,17 +65,14 @@ impl Supabase {
             connected => connected?,
         };
         if private.is_none() {
-            clear(&url, &secret, &*good).await?;
+            clear(&url, &secret, &*meeting.good_network()).await?;
         }
         Ok(Self {
             private,
             url,
             key,
-            good,
-            networks: Networks::new(ops_in),
+            meeting,
             observer,
-            target,
-            run,
         })
     }
 }
@@ -94,13 +82,6 @@ fn migration() -> Result<String, Failure> {
     let table = FeedTable::new(NAME, ScopeRule::key(NAME, "run", "run")).columns(["run", DOCUMENT]);
     let feed = FeedMigration::new().table(table).to_sql()?;
     Ok(format!("{TABLE}\n{feed}"))
-}
-
-fn own_key() -> Result<Secret, Failure> {
-    std::env::var(KEY_VARIABLE).map(Secret::new).map_err(|_| {
-        let message = format!("--remote-url needs the secret key in the environment variable {KEY_VARIABLE}");
-        Failure::Usage(message)
-    })
 }
 
 /// Takes out the records of earlier runs: they have the same ids.
@@ -144,22 +125,20 @@ impl Backend for Supabase {
             ),
             None => format!(
                 "the records go to the table {NAME} of {}, in place of those of earlier runs, under the run {}",
-                self.url, self.run
+                self.url,
+                self.meeting.run()
             ),
         })
     }
 
     fn target(&self) -> &Target {
-        &self.target
+        self.meeting.target()
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {
-        let network = self.networks.add(Arc::clone(&self.good));
-        let transport: Arc<dyn Transport> = network.clone();
-        Ok(Connection {
-            remote: connect(&self.url, &self.key, &self.run, transport).await?,
-            network,
-        })
+        let network = self.meeting.device_network();
+        let remote = connect(&self.url, &self.key, self.meeting.run(), network.clone()).await?;
+        Ok(Connection { remote, network })
     }
 
     fn observer(&self) -> Arc<dyn RemoteStore> {
@@ -185,7 +164,7 @@ impl Backend for Supabase {
             }
         };
         Ok(Deliveries {
-            repeated: self.networks.repeated(),
+            repeated: self.meeting.repeated(),
             repeated_effects,
         })
     }
