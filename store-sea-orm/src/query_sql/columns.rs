@@ -140,12 +140,12 @@ impl Place {
     /// The fields of a table that is to be made for a query; `None` if none is.
     fn fields_to_keep(&mut self, query: &Query) -> Option<Vec<FieldPath>> {
         let mut fields: Vec<_> = query.fields().into_iter().cloned().collect();
-        if fields.len() > MOST_FIELDS {
-            return None;
-        }
         if let Some(narrower) = self.table.take() {
             let more = narrower.fields().iter().filter(|path| !fields.contains(path));
-            let more: Vec<_> = more.take(MOST_FIELDS - fields.len()).cloned().collect();
+            let more: Vec<_> = more
+                .take(MOST_FIELDS.saturating_sub(fields.len()))
+                .cloned()
+                .collect();
             fields.extend(more);
             return Some(fields);
         }
@@ -189,7 +189,9 @@ fn with_table<T>(
     selection: &Selection,
     answer: impl FnOnce(&ColumnTable, &Query, &DirectTransaction) -> Result<Option<T>>,
 ) -> Result<Option<T>> {
-    let Some(query) = visible(selection).filter(|_| store.columns.most_bytes > 0) else {
+    // Nothing may be taken from the notes for a query that no table can answer: the next one would miss it.
+    let fits = |query: &Query| store.columns.most_bytes > 0 && query.fields().len() <= MOST_FIELDS;
+    let Some(query) = visible(selection).filter(fits) else {
         return Ok(None);
     };
     let listed = store.columns.place(target);

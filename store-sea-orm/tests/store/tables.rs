@@ -153,6 +153,22 @@ proptest! {
     }
 }
 
+#[tokio::test]
+async fn a_query_of_many_fields_leaves_no_commit_out_of_later_answers() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder, 1_024).await;
+    store.commit(confirm([("1", r#"{"a":1}"#)])).await.unwrap();
+    let few = QuerySpec::new().filter(Filter::eq("a", 1));
+    let many = (0..20).map(|number| Filter::eq(format!("field{number}"), 1));
+    let many = QuerySpec::new().filter(many.reduce(Filter::or).unwrap());
+    for _ in 0..4 {
+        assert_eq!(store.query(&todos(), &few).await.unwrap().len(), 1);
+    }
+    store.commit(confirm([("2", r#"{"a":1}"#)])).await.unwrap();
+    assert_eq!(store.query(&todos(), &many).await.unwrap(), []);
+    assert_eq!(store.query(&todos(), &few).await.unwrap().len(), 2);
+}
+
 /// Confirms two records again and again, with the same number in both; tells the last one that is durable.
 async fn write_pairs(store: SeaOrmLocalStore, ids: [&str; 2], durable: &AtomicU64, done: &AtomicBool) {
     let mut number = 0;
