@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::query_sql::columns::Columns;
 use crate::{
     cache::{Cache, Looked},
-    commit::{Commit, Update},
+    commit::{Commit, Update, tail::KnownTail},
     dialect::Dialect,
     driver::{Database, Write},
     error::stopped,
@@ -52,6 +52,7 @@ pub(crate) struct Shared {
     #[cfg(feature = "rusqlite")]
     pub(crate) columns: Columns,
     pub(crate) schemas: Schemas,
+    pub(crate) tail: KnownTail,
     durable: bool,
     /// Whether the connections are ours to close.
     owned: bool,
@@ -149,6 +150,7 @@ impl SeaOrmLocalStore {
             #[cfg(feature = "rusqlite")]
             columns: Columns::new(sizes.columns),
             schemas: Schemas::default(),
+            tail: KnownTail::default(),
             durable: opened.durable,
             owned,
             gate: Arc::new(RwLock::new(false)),

@@ -122,7 +122,7 @@ pub struct ChangeSet {
     pub understood: Vec<(Target, Vec<RecordId>)>,
     /// Settings to write; `None` removes one.
     pub settings: Vec<(String, Option<String>)>,
-    /// The stamp of this write. The store keeps the greatest it has seen.
+    /// The stamp of this write, not before those of its operations. The store keeps the greatest it has seen.
     pub clock: Option<Stamp>,
     /// The local time of the commit.
     pub now: Timestamp,

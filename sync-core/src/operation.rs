@@ -207,7 +207,8 @@ pub struct PendingOp {
     pub state: OpState,
     /// How often it was sent.
     pub attempts: u32,
-    /// Not sent again before this time, by the local clock.
+    /// Not sent before this time, by the local clock; [`Timestamp::EPOCH`] until it was tried, whatever the clock
+    /// said when it was written.
     pub next_attempt_at: Timestamp,
     /// The last thing that went wrong.
     pub last_failure: Option<OpFailure>,

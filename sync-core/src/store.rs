@@ -278,7 +278,7 @@ pub trait LocalStore: fmt::Debug + Send + Sync + 'static {
     /// Prepares for these collections (indexes). May be called again; never removes data.
     async fn register(&self, schemas: &[CollectionSchema]) -> Result<()>;
 
-    /// The greatest stamp committed with [`ChangeSet::clock`].
+    /// The greatest stamp committed with [`ChangeSet::clock`]. Stamps of operations may count as well.
     async fn load_clock(&self) -> Result<Option<Stamp>>;
 
     /// A setting written with [`ChangeSet::settings`].

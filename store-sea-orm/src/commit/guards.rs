@@ -9,13 +9,17 @@ use sync_core::{
     ChangeSet, Confirmation, ConfirmedPage, ErrorKind, OpChange, OpId, RecordKey, Result, SyncError,
 };
 
-use super::{CHUNK, Known, Numbers};
+use super::{
+    CHUNK, Known, Numbers,
+    tail::{self, Tail},
+};
 use crate::{
     dialect::Dialect,
     driver::{Run, Transaction},
     error::corrupt,
     rows::{BaseColumns, revision},
     sql::{Param, Sql},
+    store::Shared,
 };
 
 /// What the guards say.
@@ -35,6 +39,8 @@ pub(super) struct Findings {
     pub(super) same: HashSet<(i64, String)>,
     /// Whether there may be rows in quarantine.
     pub(super) quarantined: bool,
+    /// The end of the queue, if the change set asks for it.
+    pub(super) tail: Option<Tail>,
 }
 
 /// One question to the database. Each answers with rows of two numbers and a text; no rows mean that all is well.
@@ -55,12 +61,14 @@ const FENCE: i64 = 1;
 const RECORD: i64 = 2;
 const PLACE: i64 = 3;
 const SAME: i64 = 4;
+const TAIL: i64 = 5;
 
 /// How many rows the questions of one statement have at most, unless a single one has more.
 const MAX_ROWS: usize = 4 * CHUNK;
 
 /// Asks everything, in one statement unless the change set is large.
 pub(super) async fn check(
+    store: &Shared,
     transaction: Transaction<'_>,
     numbers: &Numbers,
     changes: &ChangeSet,
@@ -84,6 +92,11 @@ pub(super) async fn check(
         counter: counter.unwrap_or_default(),
         same,
         quarantined: true,
+        tail: None,
+    };
+    let asks_for_tail = tail::matters(transaction.dialect(), changes) && {
+        findings.tail = counter.and_then(|counter| store.tail.known(counter));
+        findings.tail.is_none()
     };
     #[cfg(feature = "rusqlite")]
     if let (Transaction::Direct(transaction), false) = (transaction, changes.understood.is_empty()) {
@@ -100,6 +113,9 @@ pub(super) async fn check(
                 ));
             }
             ask_for_fence(&mut sql, changes);
+            if asks_for_tail {
+                select(&mut sql, TAIL).push(tail::SELECT);
+            }
         }
         // Small questions share a statement, so that a usual commit asks once.
         let mut rows = 0;
@@ -116,6 +132,7 @@ pub(super) async fn check(
         for row in transaction.rows(sql).await? {
             match row.int(0)? {
                 COUNTER => findings.counter = row.int(1)?,
+                TAIL => findings.tail = Some(Tail::read(&row, 1)?),
                 FENCE => fence = Some(row.count(1)?),
                 RECORD => {
                     stale.extend(subjects.record(row.int(1)?, &row.text(2)?));
@@ -200,7 +217,7 @@ impl Question<'_> {
             }
             Self::Pending(target, ids) => {
                 select(sql, RECORD)
-                    .push("target_id, id FROM sync_ops WHERE target_id = ")
+                    .push("target_id, id FROM sync_queue WHERE target_id = ")
                     .bind(*target);
                 sql.push(" AND id IN ").bind_list(ids.iter().copied());
             }
@@ -230,7 +247,7 @@ impl Question<'_> {
                 let text = text(sql.dialect());
                 select(sql, PLACE).push(&format!("k.seq, CAST(NULL AS {text}) FROM "));
                 sql.table("k", ["seq"], places.iter().map(|place| [Param::from(*place)]));
-                sql.push(" LEFT JOIN sync_ops o ON o.seq = k.seq WHERE o.seq IS NULL");
+                sql.push(" LEFT JOIN sync_queue o ON o.seq = k.seq WHERE o.seq IS NULL");
             }
         }
     }
@@ -354,7 +371,7 @@ async fn leftover_ops(
             places.insert(place, key);
         }
         sql.table("k", ["place", "target_id", "id"], rows);
-        sql.push(" JOIN sync_ops o ON o.target_id = k.target_id AND o.id = k.id");
+        sql.push(" JOIN sync_queue o ON o.target_id = k.target_id AND o.id = k.id");
         for row in transaction.rows(sql).await? {
             if !removed.contains(&row.op_id(1)?) {
                 stale.extend(places.get(&row.int(0)?).map(|key| (*key).clone()));

@@ -4,6 +4,7 @@ mod guards;
 mod ops;
 mod records;
 mod rest;
+pub(crate) mod tail;
 #[cfg(test)]
 #[cfg(feature = "sqlite")]
 pub(crate) mod tests;
@@ -192,17 +193,28 @@ async fn write(
 ) -> Result<Step<Done, CommitOutcome>> {
     let (numbers, fresh) = store.targets.intern(transaction, targets_of(changes)).await?;
     let numbers = Numbers(numbers);
-    let found = match guards::check(transaction, &numbers, changes, known).await? {
+    let found = match guards::check(store, transaction, &numbers, changes, known).await? {
         Verdict::Pass(found) => found,
         Verdict::Stale(keys) => return Ok(Step::Undo(CommitOutcome::Stale(keys))),
     };
     let mut batch = Batch::new(transaction);
     records::write(&mut batch, &numbers, changes, &found.same)?;
-    ops::write(&mut batch, &numbers, changes)?;
-    rest::write(&mut batch, &numbers, changes, found.quarantined)?;
+    let mut tail = found.tail;
+    if let Some(tail) = &tail {
+        tail.keep_what_goes(&mut batch, changes);
+    }
+    ops::write(&mut batch, &numbers, changes, tail.as_mut())?;
+    let clock = match &mut tail {
+        Some(tail) => tail.clock_to_write(changes),
+        None => changes.clock,
+    };
+    rest::write(&mut batch, &numbers, changes, found.quarantined, clock)?;
     // From here to its end, nothing that is read is kept.
     let under_way = store.begin_commit(changes);
     transaction.run_all(batch.statements).await?;
+    if let (Some(tail), true) = (tail, transaction.sees_foreign_commits()) {
+        store.tail.remember(found.counter, tail);
+    }
     let with_views = store.notifier.is_heard();
     Ok(Step::Commit(Done {
         under_way,

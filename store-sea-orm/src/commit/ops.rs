@@ -1,21 +1,27 @@
 //! The queue of operations.
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use sync_core::{ChangeSet, OpChange, Result};
 
-use super::{Batch, CHUNK, Numbers};
+use super::{Batch, CHUNK, Numbers, tail::Tail};
 use crate::{
+    dialect::Dialect,
     driver::{PerDialect, Shape},
     rows::{OP_COLUMNS, assign_op, op_values, revision},
     sql::Param,
 };
 
 static APPEND: LazyLock<PerDialect<Shape>> = LazyLock::new(|| {
-    PerDialect::new(|_| {
-        let row = vec!["?"; OP_COLUMNS.split(", ").count()].join(", ");
+    PerDialect::new(|dialect| {
+        let columns = match dialect {
+            Dialect::Sqlite => Cow::Owned(format!("seq, {OP_COLUMNS}")),
+            // They give the numbers.
+            Dialect::Postgres | Dialect::MySql => Cow::Borrowed(OP_COLUMNS),
+        };
+        let row = vec!["?"; columns.split(", ").count()].join(", ");
         Shape::new(
-            &format!("INSERT INTO sync_ops ({OP_COLUMNS}) VALUES "),
+            &format!("INSERT INTO sync_queue ({columns}) VALUES "),
             &format!("({row})"),
             "",
         )
@@ -23,25 +29,31 @@ static APPEND: LazyLock<PerDialect<Shape>> = LazyLock::new(|| {
 });
 
 static MARK_IN_DOUBT: LazyLock<PerDialect<Shape>> = LazyLock::new(|| {
-    PerDialect::new(|_| Shape::each("UPDATE sync_ops SET state = 'in_doubt', attempts = ? WHERE seq = ?"))
+    PerDialect::new(|_| Shape::each("UPDATE sync_queue SET state = 'in_doubt', attempts = ? WHERE seq = ?"))
 });
 
 static REMOVE: LazyLock<PerDialect<Shape>> =
-    LazyLock::new(|| PerDialect::new(|_| Shape::each("DELETE FROM sync_ops WHERE op_id = ?")));
+    LazyLock::new(|| PerDialect::new(|_| Shape::each("DELETE FROM sync_queue WHERE op_id = ?")));
 
-pub(super) fn write(batch: &mut Batch, numbers: &Numbers, changes: &ChangeSet) -> Result<()> {
+pub(super) fn write(
+    batch: &mut Batch,
+    numbers: &Numbers,
+    changes: &ChangeSet,
+    tail: Option<&mut Tail>,
+) -> Result<()> {
+    let mut tail = tail;
     // Neighbours of one kind share a statement; the order of the change set is kept.
     for run in changes
         .ops
         .chunk_by(|a, b| std::mem::discriminant(a) == std::mem::discriminant(b))
     {
         for chunk in run.chunks(CHUNK) {
-            write_chunk(batch, numbers, chunk)?;
+            write_chunk(batch, numbers, chunk, tail.as_deref_mut())?;
         }
     }
     for ops in changes.unblock.chunks(CHUNK) {
         let mut sql = batch.sql(
-            "UPDATE sync_ops SET state = 'queued', blocked_by = NULL WHERE state = 'blocked' AND blocked_by IN ",
+            "UPDATE sync_queue SET state = 'queued', blocked_by = NULL WHERE state = 'blocked' AND blocked_by IN ",
         );
         sql.bind_list(ops.iter().copied());
         batch.add(sql);
@@ -49,19 +61,27 @@ pub(super) fn write(batch: &mut Batch, numbers: &Numbers, changes: &ChangeSet) -
     Ok(())
 }
 
-fn write_chunk(batch: &mut Batch, numbers: &Numbers, changes: &[OpChange]) -> Result<()> {
+fn write_chunk(
+    batch: &mut Batch,
+    numbers: &Numbers,
+    changes: &[OpChange],
+    mut tail: Option<&mut Tail>,
+) -> Result<()> {
     let mut appended = Vec::new();
     let mut removed = Vec::new();
     let mut marked: Vec<Param> = Vec::new();
     for change in changes {
         match change {
-            OpChange::Append(op) => appended.extend(op_values(numbers.of(&op.key.target)?, op)?),
+            OpChange::Append(op) => {
+                appended.extend(tail.as_deref_mut().map(|tail| Param::from(tail.next_seq())));
+                appended.extend(op_values(numbers.of(&op.key.target)?, op)?);
+            }
             OpChange::Remove(op_id) => removed.push(*op_id),
             OpChange::MarkInDoubt { seq, attempts, .. } => {
                 marked.extend([(*attempts).into(), revision(*seq)?.into()]);
             }
             OpChange::Replace(op) => {
-                let mut sql = batch.sql("UPDATE sync_ops SET ");
+                let mut sql = batch.sql("UPDATE sync_queue SET ");
                 assign_op(&mut sql, op_values(numbers.of(&op.key.target)?, op)?);
                 sql.push(" WHERE seq = ").bind(revision(op.seq)?);
                 batch.add(sql);
@@ -73,7 +93,7 @@ fn write_chunk(batch: &mut Batch, numbers: &Numbers, changes: &[OpChange]) -> Re
     if batch.row_by_row {
         batch.add_rows(&REMOVE, removed.into_iter().map(Param::from).collect());
     } else if !removed.is_empty() {
-        let mut sql = batch.sql("DELETE FROM sync_ops WHERE op_id IN ");
+        let mut sql = batch.sql("DELETE FROM sync_queue WHERE op_id IN ");
         sql.bind_list(removed);
         batch.add(sql);
     }

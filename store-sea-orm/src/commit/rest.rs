@@ -18,6 +18,7 @@ pub(super) fn write(
     numbers: &Numbers,
     changes: &ChangeSet,
     quarantined: bool,
+    clock: Option<Stamp>,
 ) -> Result<()> {
     for state in &changes.targets {
         write_target(batch, numbers.of(&state.target)?, state)?;
@@ -46,7 +47,7 @@ pub(super) fn write(
     for (name, value) in &changes.settings {
         write_setting(batch, name, value.as_deref());
     }
-    if let Some(stamp) = changes.clock {
+    if let Some(stamp) = clock {
         write_clock(batch, stamp);
     }
     Ok(())

@@ -341,6 +341,16 @@ impl Transaction<'_> {
         }
     }
 
+    /// Whether [`Transaction::counter`] stays the same for as long as nobody else commits.
+    pub(crate) fn sees_foreign_commits(&self) -> bool {
+        match self {
+            // A connection may be replaced by another, which counts anew.
+            Self::Pooled(_) => false,
+            #[cfg(feature = "rusqlite")]
+            Self::Direct(_) => true,
+        }
+    }
+
     /// Counts this commit, and returns what [`crate::notify::Notifier`] will see as the state after it. SQLite
     /// counts by itself, and only the commits of others.
     pub(crate) async fn advance_counter(&self, before: i64) -> Result<i64> {

@@ -188,7 +188,7 @@ fn mark_pending(transaction: &DirectTransaction, number: i64, records: &mut [Loc
     for records in records.chunks_mut(CHUNK) {
         let mut sql = Sql::new(
             Dialect::Sqlite,
-            "SELECT DISTINCT id FROM sync_ops WHERE target_id = ",
+            "SELECT DISTINCT id FROM sync_queue WHERE target_id = ",
         );
         sql.bind(number)
             .push(" AND id IN ")

@@ -1,20 +1,22 @@
 //! The queue of operations.
 
-use sync_core::{OpCounts, OpQuery, OpStateKind, PendingOp, Result, SyncScope};
+use sync_core::{OpCounts, OpQuery, OpStateKind, PendingOp, Result, SyncScope, Timestamp};
 
 use crate::{
     dialect::Dialect,
     driver::Run,
     row::counter,
     rows::{OP_SELECT, op_state_kind, read_op},
-    schema::tables::UNUSUAL_STATE,
+    schema::tables::{UNUSUAL_STATE, WAITS},
     sql::{Conditions, Sql},
     store::Shared,
 };
 
 /// True for an operation `o` that heads its record's queue.
-const IS_HEAD: &str =
-    "NOT EXISTS (SELECT 1 FROM sync_ops p WHERE p.target_id = o.target_id AND p.id = o.id AND p.seq < o.seq)";
+const IS_HEAD: &str = "NOT EXISTS (SELECT 1 FROM sync_queue p WHERE p.target_id = o.target_id AND p.id = o.id AND p.seq < o.seq)";
+
+/// True for an operation `o` that is to be sent.
+const IS_ACTIVE: &str = "o.state IN ('queued', 'in_doubt')";
 
 pub(crate) async fn load<R: Run>(store: &Shared, run: &R, query: &OpQuery) -> Result<Vec<PendingOp>> {
     let Some(sql) = statement(store, run, query).await? else {
@@ -34,7 +36,7 @@ pub(crate) async fn load<R: Run>(store: &Shared, run: &R, query: &OpQuery) -> Re
 /// and stopping at the limit is the best plan, and SQLite without statistics would rather sort everything.
 async fn statement<R: Run>(store: &Shared, run: &R, query: &OpQuery) -> Result<Option<Sql>> {
     let mut sql = Sql::new(run.dialect(), "SELECT ");
-    sql.push(OP_SELECT).push(" FROM sync_ops o");
+    sql.push(OP_SELECT).push(" FROM sync_queue o");
     let mut conditions = Conditions::new(&mut sql);
     let walks = query.limit.is_some();
     if let Some(scope) = &query.scope {
@@ -77,6 +79,9 @@ async fn statement<R: Run>(store: &Shared, run: &R, query: &OpQuery) -> Result<O
     }
     if let Some(due_after) = query.due_after {
         conditions.and().push("o.next_attempt_at > ").bind(due_after);
+        if due_after >= Timestamp::EPOCH {
+            conditions.and().push("o.").push(WAITS);
+        }
     }
     if let Some(after) = query.after_seq {
         conditions
@@ -103,19 +108,19 @@ pub(crate) async fn count<R: Run>(run: &R, scope: Option<&SyncScope>) -> Result<
     let mut sql = Sql::new(run.dialect(), "");
     if run.dialect() == Dialect::Sqlite {
         // The index by state has the others; all of them together are counted without looking at their states.
-        sql.push("SELECT 'queued', (SELECT COUNT(*) FROM sync_ops c WHERE TRUE");
+        sql.push("SELECT 'queued', (SELECT COUNT(*) FROM sync_queue c WHERE TRUE");
         scoped(&mut sql, "c", scope);
-        sql.push(") - (SELECT COUNT(*) FROM sync_ops c WHERE c.")
+        sql.push(") - (SELECT COUNT(*) FROM sync_queue c WHERE c.")
             .push(UNUSUAL_STATE);
         scoped(&mut sql, "c", scope);
         sql.push("), ");
         next_due(&mut sql, scope);
-        sql.push(" UNION ALL SELECT c.state, COUNT(*), NULL FROM sync_ops c WHERE c.")
+        sql.push(" UNION ALL SELECT c.state, COUNT(*), NULL FROM sync_queue c WHERE c.")
             .push(UNUSUAL_STATE);
     } else {
         sql.push("SELECT c.state, COUNT(*), ");
         next_due(&mut sql, scope);
-        sql.push(" FROM sync_ops c WHERE TRUE");
+        sql.push(" FROM sync_queue c WHERE TRUE");
     }
     scoped(&mut sql, "c", scope);
     sql.push(" GROUP BY c.state");
@@ -131,10 +136,42 @@ pub(crate) async fn count<R: Run>(run: &R, scope: Option<&SyncScope>) -> Result<
 
 /// The earliest time of an attempt, as a value.
 fn next_due(sql: &mut Sql, scope: Option<&SyncScope>) {
-    sql.push("(SELECT o.next_attempt_at FROM sync_ops o WHERE o.state IN ('queued', 'in_doubt') AND ")
+    if sql.dialect() != Dialect::Sqlite {
+        sql.push("(");
+        first_due(sql, "", scope);
+        sql.push(")");
+        return;
+    }
+    // What may be sent at once is not in the index by time. Operations that were tried are most often older than those,
+    // and one that stands behind another does not count; with the limit, the search ends when all were seen.
+    sql.push("(SELECT MIN(at) FROM (SELECT 0 AS at WHERE EXISTS (SELECT 1 FROM (SELECT f.* FROM sync_queue f WHERE NOT f.")
+        .push(WAITS);
+    scoped(sql, "f", scope);
+    sql.push(" ORDER BY f.seq DESC LIMIT (SELECT COUNT(*) FROM sync_queue c WHERE TRUE");
+    scoped(sql, "c", scope);
+    sql.push(") - (SELECT COUNT(*) FROM sync_queue c WHERE c.")
+        .push(WAITS);
+    scoped(sql, "c", scope);
+    sql.push(")) o WHERE ")
+        .push(IS_ACTIVE)
+        .push(" AND ")
         .push(IS_HEAD);
+    sql.push(") UNION ALL SELECT * FROM (");
+    first_due(sql, WAITS, scope);
+    sql.push(")))");
+}
+
+/// The earliest time of an attempt among the operations `o` that meet a condition, if there is one.
+fn first_due(sql: &mut Sql, condition: &str, scope: Option<&SyncScope>) {
+    sql.push("SELECT o.next_attempt_at FROM sync_queue o WHERE ")
+        .push(IS_ACTIVE)
+        .push(" AND ")
+        .push(IS_HEAD);
+    if !condition.is_empty() {
+        sql.push(" AND o.").push(condition);
+    }
     scoped(sql, "o", scope);
-    sql.push(" ORDER BY o.next_attempt_at LIMIT 1)");
+    sql.push(" ORDER BY o.next_attempt_at LIMIT 1");
 }
 
 /// One more condition: the operation is of this scope.
@@ -174,7 +211,7 @@ mod tests {
         let plan = plan(&store, sql).await;
         assert!(plan.contains("SCAN o") && !plan.contains("TEMP B-TREE"), "{plan}");
         assert!(
-            plan.contains("SEARCH p USING COVERING INDEX sync_ops_record"),
+            plan.contains("SEARCH p USING COVERING INDEX sync_queue_record"),
             "{plan}"
         );
     }
@@ -188,6 +225,6 @@ mod tests {
         };
         let reader = store.shared().database.reader();
         let sql = statement(store.shared(), &reader, &query).await.unwrap().unwrap();
-        assert!(plan(&store, sql).await.contains("USING INDEX sync_ops_state"));
+        assert!(plan(&store, sql).await.contains("USING INDEX sync_queue_state"));
     }
 }

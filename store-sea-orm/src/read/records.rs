@@ -83,7 +83,7 @@ fn load_each(
         )
     });
     static OPS: LazyLock<String> = LazyLock::new(|| {
-        format!("SELECT {OP_SELECT} FROM sync_ops o WHERE o.target_id = ? AND o.id = ? ORDER BY o.seq")
+        format!("SELECT {OP_SELECT} FROM sync_queue o WHERE o.target_id = ? AND o.id = ? ORDER BY o.seq")
     });
     let mut records: Vec<RecordState> = keys.iter().cloned().map(RecordState::absent).collect();
     // A target without a number has nothing, and no row has a null for its target.
@@ -145,7 +145,7 @@ async fn load_numbered<R: Run>(
     sql.table("k", ["place", "target_id", "id"], known);
     sql.push(
         " LEFT JOIN sync_records r ON r.target_id = k.target_id AND r.id = k.id \
-         LEFT JOIN sync_ops o ON o.target_id = k.target_id AND o.id = k.id ORDER BY k.place, o.seq",
+         LEFT JOIN sync_queue o ON o.target_id = k.target_id AND o.id = k.id ORDER BY k.place, o.seq",
     );
     for row in run.rows(sql).await? {
         let place = usize::try_from(row.int(0)?).unwrap_or(usize::MAX);
@@ -342,4 +342,4 @@ pub(crate) fn has_ops(dialect: Dialect) -> Cow<'static, str> {
 
 /// As [`has_ops`], for SQLite.
 pub(crate) const HAS_OPS: &str = "CASE WHEN EXISTS \
-     (SELECT 1 FROM sync_ops o WHERE o.target_id = r.target_id AND o.id = r.id) THEN 1 ELSE 0 END";
+     (SELECT 1 FROM sync_queue o WHERE o.target_id = r.target_id AND o.id = r.id) THEN 1 ELSE 0 END";

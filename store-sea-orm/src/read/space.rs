@@ -13,7 +13,7 @@ use crate::{
 
 /// True for a record `r` without operations.
 const NOT_PENDING: &str =
-    "NOT EXISTS (SELECT 1 FROM sync_ops o WHERE o.target_id = r.target_id AND o.id = r.id)";
+    "NOT EXISTS (SELECT 1 FROM sync_queue o WHERE o.target_id = r.target_id AND o.id = r.id)";
 
 /// About what a row's fixed columns and its places in the indexes take.
 const ROW_BYTES: u64 = 96;
@@ -119,7 +119,7 @@ pub(crate) async fn approx_size<R: Run>(store: &Shared, run: &R, target: Option<
     let parts = [
         ("sync_records r", record_bytes()),
         (
-            "sync_ops r",
+            "sync_queue r",
             bytes(&["r.id", "r.payload", "r.base", "r.changed", "r.last_failure"]),
         ),
         ("sync_conflicts r", bytes(&["r.id", "r.body"])),

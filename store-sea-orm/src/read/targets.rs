@@ -2,7 +2,7 @@
 
 use sync_core::{Incomplete, Pass, Result, Stamp, SyncPoint, Target, TargetState};
 
-use crate::{driver::Run, error::corrupt, row::Row, sql::Sql, targets::read_target};
+use crate::{commit::tail, dialect::Dialect, driver::Run, row::Row, sql::Sql, targets::read_target};
 
 pub(crate) async fn load<R: Run>(run: &R, target: &Target) -> Result<TargetState> {
     let mut sql = Sql::new(
@@ -80,18 +80,14 @@ pub(crate) async fn list<R: Run>(run: &R) -> Result<Vec<Target>> {
 }
 
 pub(crate) async fn load_clock<R: Run>(run: &R) -> Result<Option<Stamp>> {
-    let row = run
-        .row(Sql::new(
-            run.dialect(),
-            "SELECT value FROM sync_meta WHERE name = 'clock'",
-        ))
-        .await?;
-    row.map(|row| {
-        row.text(0)?
-            .parse()
-            .map_err(|_| corrupt("the clock cannot be read"))
-    })
-    .transpose()
+    let text = match run.dialect() {
+        Dialect::Sqlite => format!("SELECT {}", tail::SELECT),
+        Dialect::Postgres | Dialect::MySql => {
+            "SELECT 0, value FROM sync_meta WHERE name = 'clock'".to_owned()
+        }
+    };
+    let row = run.row(Sql::new(run.dialect(), text)).await?;
+    row.map_or(Ok(None), |row| tail::read_stamp(&row, 1))
 }
 
 pub(crate) async fn load_setting<R: Run>(run: &R, name: &str) -> Result<Option<String>> {

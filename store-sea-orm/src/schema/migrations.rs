@@ -31,6 +31,11 @@ pub(crate) const STEPS: &[Step] = &[
         name: "fewer index entries for operations",
         statements: tables::version_2,
     },
+    Step {
+        version: 3,
+        name: "fewer pages for each operation",
+        statements: tables::version_3,
+    },
 ];
 
 /// What kind of database may be taken over.
@@ -204,14 +209,10 @@ fn list_tables(dialect: Dialect) -> &'static str {
 #[cfg(test)]
 #[cfg(feature = "sqlite")]
 mod tests {
-    use sync_core::{CollectionName, LocalStore, SyncScope, Target};
+    use sync_core::{LocalStore, OpQuery, OpStateKind, Stamp, Timestamp};
 
     use super::*;
-    use crate::{
-        OpenOptions, SeaOrmLocalStore,
-        commit::tests::{confirm, queued},
-        open,
-    };
+    use crate::{OpenOptions, SeaOrmLocalStore, commit::tests::queued, open};
 
     fn second(_: Dialect) -> Vec<String> {
         vec![
@@ -299,52 +300,91 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn a_file_of_the_first_version_keeps_its_queue() {
-        let folder = tempfile::TempDir::new().unwrap();
-        let options = OpenOptions::file(folder.path().join("store.db"));
-        let store = SeaOrmLocalStore::open(options.clone()).await.unwrap();
-        let todos = Target::new(
-            CollectionName::new("todos").unwrap(),
-            SyncScope::new("s").unwrap(),
-        );
-        store
-            .commit(confirm(&todos, &[("a", r#"{"n":1}"#)]))
+    /// Makes a file as a program of this version left it, with two operations of three, and runs more statements.
+    async fn file_of_version(options: &OpenOptions, path: &std::path::Path, version: usize) {
+        let direct = driver::direct::open(options, driver::direct::Place::File(path.to_owned())).await;
+        let database = Database::direct(direct.unwrap());
+        migrate(&database, &STEPS[..version], Neighbours::Refused)
             .await
             .unwrap();
-        store.commit(queued(&todos, "b")).await.unwrap();
-        let before = store.load_ops(&Default::default()).await.unwrap();
-        // Back to what the first version made.
-        let changed =
-            |text: &String| text.contains("INDEX sync_ops_state") || text.contains("INDEX sync_ops_due");
-        let back = ["sync_ops_state", "sync_ops_due"]
-            .map(|index| format!("DROP INDEX {index}"))
-            .into_iter()
-            .chain(tables::version_1(Dialect::Sqlite).into_iter().filter(changed))
-            .chain(["DELETE FROM sync_migrations WHERE version > 1".to_owned()]);
-        for text in back {
+        let op = |seq: i64, id: &str, state: &str, next_attempt_at: i64, stamp: &str| {
+            format!(
+                "INSERT INTO sync_ops (seq, op_id, target_id, id, kind, state, attempts, next_attempt_at, \
+                 enqueued_at, schema_version, stamp, changed, payload) VALUES \
+                 ({seq}, x'{seq:032}', 1, '{id}', 'create', '{state}', 1, {next_attempt_at}, 5, 1, '{stamp}', \
+                 '\"All\"', '{{}}')"
+            )
+        };
+        let record = |id: &str| {
+            format!(
+                "INSERT INTO sync_records (target_id, id, revision, schema_version, base_kind, mark, touched_at, \
+                 view) VALUES (1, '{id}', 1, 1, 0, 0, 5, '{{}}')"
+            )
+        };
+        let statements = [
+            "INSERT INTO sync_targets (target_id, collection, scope) VALUES (1, 'todos', 's')".to_owned(),
+            record("a"),
+            record("b"),
+            op(7, "a", "in_doubt", 70, "000000000001-0000-0000000000000001"),
+            op(9, "b", "queued", 60, "000000000002-0000-0000000000000001"),
+            op(12, "b", "queued", 50, "000000000003-0000-0000000000000001"),
+            "DELETE FROM sync_ops WHERE seq = 12".to_owned(),
+            "INSERT INTO sync_meta (name, value) VALUES ('clock', '000000000003-0000-0000000000000001')"
+                .to_owned(),
+        ];
+        for text in statements {
             let sql = Sql::new(Dialect::Sqlite, text);
-            store.shared().database.ask_writer(sql).await.unwrap();
+            database.ask_writer(sql).await.unwrap();
         }
-        store.close().await.unwrap();
+        database.close().await;
+    }
 
-        let store = SeaOrmLocalStore::open(options).await.unwrap();
-        assert_eq!(history(&store.shared().database).await.len(), STEPS.len());
-        assert_eq!(store.load_ops(&Default::default()).await.unwrap(), before);
-        assert_eq!(store.count_ops(None).await.unwrap().total(), 1);
-        let indexes = Sql::new(
-            Dialect::Sqlite,
-            "SELECT sql FROM sqlite_schema WHERE name = 'sync_ops_state'",
-        );
-        let index = store
-            .shared()
-            .database
-            .reader()
-            .row(indexes)
-            .await
-            .unwrap()
-            .unwrap();
-        assert!(index.text(0).unwrap().ends_with(tables::UNUSUAL_STATE));
+    #[tokio::test]
+    async fn a_file_of_an_older_version_keeps_its_queue_and_its_numbers() {
+        for version in 1..STEPS.len() {
+            let folder = tempfile::TempDir::new().unwrap();
+            let path = folder.path().join("store.db");
+            let options = OpenOptions::file(&path);
+            file_of_version(&options, &path, version).await;
+            let store = SeaOrmLocalStore::open(options).await.unwrap();
+            assert_eq!(history(&store.shared().database).await.len(), STEPS.len());
+            let ops = store.load_ops(&OpQuery::default()).await.unwrap();
+            let places: Vec<_> = ops
+                .iter()
+                .map(|op| {
+                    (
+                        op.seq,
+                        op.key.id.as_str(),
+                        op.state.kind(),
+                        op.op_id.as_uuid().as_u128(),
+                    )
+                })
+                .collect();
+            let expected = [
+                (7, "a", OpStateKind::InDoubt, 0x7),
+                (9, "b", OpStateKind::Queued, 0x9),
+            ];
+            assert_eq!(places, expected, "version {version}");
+            let counts = store.count_ops(None).await.unwrap();
+            assert_eq!(
+                (counts.total(), counts.next_due),
+                (2, Some(Timestamp::from_micros(60)))
+            );
+            assert_eq!(store.load_clock().await.unwrap(), Some(Stamp::new(3, 0, 1)));
+            let todos = ops[0].key.target.clone();
+            store.commit(queued(&todos, "c")).await.unwrap();
+            let ops = store.load_ops(&OpQuery::default()).await.unwrap();
+            assert_eq!(ops[2].seq, 13, "12 was given before");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_of_an_older_version_cannot_go_on_with_the_queue() {
+        let store = newest_version().await;
+        for text in ["INSERT INTO sync_ops DEFAULT VALUES", "DELETE FROM sync_ops"] {
+            let sql = Sql::new(Dialect::Sqlite, text);
+            store.shared().database.ask_writer(sql).await.unwrap_err();
+        }
     }
 
     #[tokio::test]

@@ -88,7 +88,7 @@ pub(crate) fn write(state: &RecordState, intent: Intent, context: WriteContext<'
         group: context.group,
         state: OpState::Queued,
         attempts: 0,
-        next_attempt_at: context.now,
+        next_attempt_at: Timestamp::EPOCH,
         last_failure: None,
     };
     let mut after = state.clone();

@@ -83,7 +83,7 @@ async fn a_commit_writes_every_part(context: &LocalContext<'_>) -> Verdict {
     );
     ensure_eq!(
         store.load_clock().await?,
-        Some(crate::sample::stamp(2)),
+        Some(crate::sample::stamp(3)),
         "the clock"
     );
     Ok(())

@@ -96,7 +96,7 @@ pub(super) fn groundwork() -> ChangeSet {
         ],
         quarantine: vec![quarantined("understood")],
         settings: vec![("kept".into(), Some("old".into()))],
-        clock: Some(stamp(1)),
+        clock: Some(stamp(2)),
         ..ChangeSet::at(at(1))
     }
 }
@@ -135,7 +135,7 @@ pub(super) async fn full_change_set(store: &dyn LocalStore) -> Verdict<ChangeSet
         quarantine: vec![quarantined("broken")],
         understood: vec![(todos(), vec![id("understood")])],
         settings: vec![("kept".into(), None), ("new".into(), Some("value".into()))],
-        clock: Some(stamp(2)),
+        clock: Some(stamp(3)),
         now: at(2),
     })
 }

@@ -7,9 +7,9 @@ use sync_core::{ConfirmedPage, RecordKey, Result};
 use super::Subjects;
 use crate::{driver::direct::DirectTransaction, rows::BaseColumns, sql::Param};
 
-const ANY_OPERATION: &str = "SELECT 1 FROM sync_ops WHERE target_id = ? LIMIT 1";
+const ANY_OPERATION: &str = "SELECT 1 FROM sync_queue WHERE target_id = ? LIMIT 1";
 const ANY_RECORD: &str = "SELECT 1 FROM sync_records WHERE target_id = ? LIMIT 1";
-const PENDING: &str = "SELECT 1 FROM sync_ops WHERE target_id = ? AND id = ? LIMIT 1";
+const PENDING: &str = "SELECT 1 FROM sync_queue WHERE target_id = ? AND id = ? LIMIT 1";
 /// Without a version nobody can tell: no token equals a null.
 const SAME: &str = "SELECT 1 FROM sync_records WHERE target_id = ? AND id = ? AND base_kind = ? \
      AND version_token = ? AND version_order IS ?";
