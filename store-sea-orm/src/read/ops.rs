@@ -109,10 +109,10 @@ pub(crate) async fn count<R: Run>(run: &R, scope: Option<&SyncScope>) -> Result<
     if run.dialect() == Dialect::Sqlite {
         // The index by state has the others; all of them together are counted without looking at their states.
         sql.push("SELECT 'queued', (SELECT COUNT(*) FROM sync_queue c WHERE TRUE");
-        scoped(&mut sql, "c", scope);
+        scoped(&mut sql, "c.target_id", scope);
         sql.push(") - (SELECT COUNT(*) FROM sync_queue c WHERE c.")
             .push(UNUSUAL_STATE);
-        scoped(&mut sql, "c", scope);
+        scoped(&mut sql, "c.target_id", scope);
         sql.push("), ");
         next_due(&mut sql, scope);
         sql.push(" UNION ALL SELECT c.state, COUNT(*), NULL FROM sync_queue c WHERE c.")
@@ -122,7 +122,7 @@ pub(crate) async fn count<R: Run>(run: &R, scope: Option<&SyncScope>) -> Result<
         next_due(&mut sql, scope);
         sql.push(" FROM sync_queue c WHERE TRUE");
     }
-    scoped(&mut sql, "c", scope);
+    scoped(&mut sql, "c.target_id", scope);
     sql.push(" GROUP BY c.state");
     for row in run.rows(sql).await? {
         let number = row.count(1)?;
@@ -136,48 +136,39 @@ pub(crate) async fn count<R: Run>(run: &R, scope: Option<&SyncScope>) -> Result<
 
 /// The earliest time of an attempt, as a value.
 fn next_due(sql: &mut Sql, scope: Option<&SyncScope>) {
+    let of_head = format!("SELECT o.next_attempt_at FROM sync_queue o WHERE {IS_ACTIVE} AND {IS_HEAD}");
     if sql.dialect() != Dialect::Sqlite {
-        sql.push("(");
-        first_due(sql, "", scope);
-        sql.push(")");
+        sql.push("(").push(&of_head);
+        scoped(sql, "o.target_id", scope);
+        sql.push(" ORDER BY o.next_attempt_at LIMIT 1)");
         return;
     }
     // What may be sent at once is not in the index by time. Operations that were tried are most often older than those,
     // and one that stands behind another does not count; with the limit, the search ends when all were seen.
     sql.push("(SELECT MIN(at) FROM (SELECT 0 AS at WHERE EXISTS (SELECT 1 FROM (SELECT f.* FROM sync_queue f WHERE NOT f.")
         .push(WAITS);
-    scoped(sql, "f", scope);
+    scoped(sql, "f.target_id + 0", scope);
     sql.push(" ORDER BY f.seq DESC LIMIT (SELECT COUNT(*) FROM sync_queue c WHERE TRUE");
-    scoped(sql, "c", scope);
+    scoped(sql, "c.target_id", scope);
     sql.push(") - (SELECT COUNT(*) FROM sync_queue c WHERE c.")
         .push(WAITS);
-    scoped(sql, "c", scope);
+    scoped(sql, "c.target_id + 0", scope);
     sql.push(")) o WHERE ")
         .push(IS_ACTIVE)
         .push(" AND ")
         .push(IS_HEAD);
-    sql.push(") UNION ALL SELECT * FROM (");
-    first_due(sql, WAITS, scope);
-    sql.push(")))");
+    sql.push(") UNION ALL SELECT * FROM (")
+        .push(&of_head)
+        .push(" AND o.")
+        .push(WAITS);
+    scoped(sql, "o.target_id + 0", scope);
+    sql.push(" ORDER BY o.next_attempt_at LIMIT 1)))");
 }
 
-/// The earliest time of an attempt among the operations `o` that meet a condition, if there is one.
-fn first_due(sql: &mut Sql, condition: &str, scope: Option<&SyncScope>) {
-    sql.push("SELECT o.next_attempt_at FROM sync_queue o WHERE ")
-        .push(IS_ACTIVE)
-        .push(" AND ")
-        .push(IS_HEAD);
-    if !condition.is_empty() {
-        sql.push(" AND o.").push(condition);
-    }
-    scoped(sql, "o", scope);
-    sql.push(" ORDER BY o.next_attempt_at LIMIT 1");
-}
-
-/// One more condition: the operation is of this scope.
-fn scoped(sql: &mut Sql, alias: &str, scope: Option<&SyncScope>) {
+/// One more condition: the operation with this target is of this scope. With `+ 0`, no index is used for it.
+fn scoped(sql: &mut Sql, target: &str, scope: Option<&SyncScope>) {
     if let Some(scope) = scope {
-        in_scope(sql.push(" AND ").push(alias).push(".target_id"), scope);
+        in_scope(sql.push(" AND ").push(target), scope);
     }
 }
 
@@ -226,5 +217,25 @@ mod tests {
         let reader = store.shared().database.reader();
         let sql = statement(store.shared(), &reader, &query).await.unwrap().unwrap();
         assert!(plan(&store, sql).await.contains("USING INDEX sync_queue_state"));
+    }
+
+    #[tokio::test]
+    async fn the_time_of_the_next_attempt_is_found_without_sorting() {
+        let store = SeaOrmLocalStore::open(OpenOptions::memory()).await.unwrap();
+        for scope in [None, Some(&SyncScope::new("s").unwrap())] {
+            let mut sql = Sql::new(Dialect::Sqlite, "SELECT ");
+            next_due(&mut sql, scope);
+            let plan = plan(&store, sql).await;
+            assert!(plan.contains("SCAN o USING INDEX sync_queue_due"), "{plan}");
+            assert!(
+                plan.contains("SCAN c USING COVERING INDEX sync_queue_due"),
+                "{plan}"
+            );
+            assert!(plan.contains("CO-ROUTINE o"), "{plan}");
+            assert!(
+                !plan.contains("TEMP B-TREE") && !plan.contains("MATERIALIZE"),
+                "{plan}"
+            );
+        }
     }
 }

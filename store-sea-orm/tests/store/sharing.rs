@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use store_sea_orm::{OpenOptions, SeaOrmLocalStore};
-use sync_core::{CommitOutcome, ErrorKind, Fence, LeaseAnswer, LocalStore, StoreChange, Timestamp};
+use sync_core::{
+    ChangeSet, CommitOutcome, ErrorKind, Fence, LeaseAnswer, LocalStore, OpChange, OpId, OpQuery, Stamp,
+    StoreChange, Timestamp,
+};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -129,4 +132,101 @@ async fn a_record_that_was_removed_and_came_back_has_another_revision() {
         store.commit(late).await.unwrap(),
         CommitOutcome::Stale(vec![key("a")])
     );
+}
+
+/// A write with this stamp, which is the clock's as well.
+fn stamped(id: &str, number: u128, stamp: Stamp) -> ChangeSet {
+    let mut changes = enqueue(id, number, "{}");
+    if let OpChange::Append(op) = &mut changes.ops[0] {
+        op.stamp = stamp;
+    }
+    changes.clock = Some(stamp);
+    changes
+}
+
+fn removal_of(number: u128) -> ChangeSet {
+    ChangeSet {
+        ops: vec![OpChange::Remove(OpId::from_uuid(Uuid::from_u128(number)))],
+        ..ChangeSet::at(Timestamp::EPOCH)
+    }
+}
+
+async fn last_place(store: &SeaOrmLocalStore) -> u64 {
+    let ops = store.load_ops(&OpQuery::default()).await.unwrap();
+    ops.last().unwrap().seq
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_in_the_queue_is_given_once_whoever_gives_it_and_whatever_leaves() {
+    let folder = TempDir::new().unwrap();
+    let (one, other) = (open(&folder).await, open(&folder).await);
+    let mut last = 0;
+    for round in 0..4_u128 {
+        for (store, more) in [(&one, 0), (&other, 1)] {
+            let number = 2 * round + more + 1;
+            store
+                .commit(enqueue(&format!("r{number}"), number, "{}"))
+                .await
+                .unwrap();
+            let place = last_place(store).await;
+            assert!(place > last, "{place} was given before, or {last} after it");
+            last = place;
+            if round % 2 == 1 {
+                // By the one that did not append it.
+                let remover = if more == 0 { &other } else { &one };
+                remover.commit(removal_of(number)).await.unwrap();
+            }
+        }
+    }
+    for number in [1, 2, 5, 6] {
+        one.commit(removal_of(number)).await.unwrap();
+    }
+    assert_eq!(one.count_ops(None).await.unwrap().total(), 0);
+    one.close().await.unwrap();
+    other.close().await.unwrap();
+    let store = open(&folder).await;
+    store.commit(enqueue("again", 100, "{}")).await.unwrap();
+    assert!(last_place(&store).await > last, "not after a restart either");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clock_never_goes_back_whoever_writes_and_whatever_leaves() {
+    let folder = TempDir::new().unwrap();
+    let (one, other) = (open(&folder).await, open(&folder).await);
+    let at = |millis| Stamp::new(millis, 0, 1);
+    one.commit(stamped("a", 1, at(10))).await.unwrap();
+    assert_eq!(other.load_clock().await.unwrap(), Some(at(10)));
+    // The last operation is earlier than the one before.
+    other.commit(stamped("b", 2, at(5))).await.unwrap();
+    assert_eq!(one.load_clock().await.unwrap(), Some(at(10)));
+    one.commit(stamped("c", 3, at(20))).await.unwrap();
+    other.commit(removal_of(3)).await.unwrap();
+    assert_eq!(
+        one.load_clock().await.unwrap(),
+        Some(at(20)),
+        "its operation has left"
+    );
+    one.commit(stamped("d", 4, at(15))).await.unwrap();
+    for number in [1, 2, 4] {
+        other.commit(removal_of(number)).await.unwrap();
+    }
+    assert_eq!(one.load_clock().await.unwrap(), Some(at(20)));
+    // An operation that is replaced takes its stamp along.
+    one.commit(stamped("e", 5, at(30))).await.unwrap();
+    let mut op = one.load_ops(&OpQuery::default()).await.unwrap().remove(0);
+    op.stamp = at(1);
+    let replacement = ChangeSet {
+        ops: vec![OpChange::Replace(op)],
+        ..ChangeSet::at(Timestamp::EPOCH)
+    };
+    other.commit(replacement).await.unwrap();
+    assert_eq!(one.load_clock().await.unwrap(), Some(at(30)));
+    // A stamp without an operation, as of a pull.
+    let only_clock = ChangeSet {
+        clock: Some(at(40)),
+        ..ChangeSet::at(Timestamp::EPOCH)
+    };
+    one.commit(only_clock).await.unwrap();
+    one.close().await.unwrap();
+    assert_eq!(other.load_clock().await.unwrap(), Some(at(40)));
 }

@@ -9,7 +9,10 @@ mod statement;
 mod visit;
 mod writer;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, Weak,
+    atomic::{AtomicBool, Ordering},
+};
 
 use futures::FutureExt;
 use sync_core::{ErrorKind, Result, SyncError};
@@ -77,6 +80,8 @@ pub(crate) struct Peek<'a>(&'a rusqlite::Connection);
 pub(crate) struct DirectTransaction {
     connection: Lent,
     ends_by_itself: bool,
+    /// Set by everything but the plain reads of the hot paths.
+    may_have_written: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -165,6 +170,7 @@ impl DirectDatabase {
         Ok(DirectTransaction {
             connection,
             ends_by_itself: true,
+            may_have_written: AtomicBool::new(false),
         })
     }
 
@@ -280,7 +286,18 @@ impl Drop for Lent {
 }
 
 impl DirectTransaction {
+    /// Whether there may be something to undo.
+    fn may_have_written(&self) -> bool {
+        self.may_have_written.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a statement is about to run which may write.
+    fn note_write(&self) {
+        self.may_have_written.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn rows(&self, sql: Sql) -> Result<Vec<Row>> {
+        self.note_write();
         self.connection
             .with(|connection| statement::rows(connection, sql))
     }
@@ -293,10 +310,12 @@ impl DirectTransaction {
     }
 
     pub(super) fn run(&self, sql: Sql) -> Result<()> {
+        self.note_write();
         self.connection.with(|connection| statement::run(connection, sql))
     }
 
     pub(super) fn run_all(&self, statements: Vec<Statement>) -> Result<()> {
+        self.note_write();
         statements.into_iter().try_for_each(|statement| match statement {
             Statement::One(sql) => self.run(sql),
             Statement::Rows(rows) => self.connection.with(|connection| {
@@ -306,7 +325,7 @@ impl DirectTransaction {
         })
     }
 
-    /// See [`statement::rows_each`].
+    /// See [`statement::rows_each`]. Only for statements that read.
     pub(crate) fn rows_each(
         &self,
         text: &str,
@@ -325,6 +344,7 @@ impl DirectTransaction {
     }
 
     pub(super) fn script(&self, text: &str) -> Result<()> {
+        self.note_write();
         self.connection
             .with(|connection| statement::script(connection, text))
     }

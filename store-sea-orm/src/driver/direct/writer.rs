@@ -6,6 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
+        atomic::AtomicBool,
         mpsc::{self, Receiver, Sender, TryRecvError},
     },
     thread,
@@ -247,14 +248,19 @@ impl Worker {
         outcome
     }
 
+    /// Runs all of them. Undoing one alone would take a savepoint for each, which costs as much as a page; so one that
+    /// is to be undone after it wrote something fails the group.
     fn all(&self, group: &mut [Box<dyn Job>]) -> Result<()> {
         for job in group {
-            self.control("SAVEPOINT one")?;
-            if !job.attempt(&self.transaction()) {
-                // Fails if SQLite gave the whole transaction up, as it does when the disk is full.
-                self.control("ROLLBACK TO one")?;
+            let transaction = self.transaction();
+            let keep = job.attempt(&transaction);
+            // SQLite gives the whole transaction up after some errors, such as one of reading the file.
+            if !keep && (transaction.may_have_written() || lock(&self.connection).is_autocommit()) {
+                return Err(SyncError::new(
+                    ErrorKind::Internal,
+                    "one of the writes is to be undone",
+                ));
             }
-            self.control("RELEASE one")?;
         }
         Ok(())
     }
@@ -263,6 +269,7 @@ impl Worker {
         DirectTransaction {
             connection: Lent::Shared(Arc::clone(&self.connection)),
             ends_by_itself: false,
+            may_have_written: AtomicBool::new(false),
         }
     }
 
