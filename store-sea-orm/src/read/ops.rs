@@ -235,7 +235,7 @@ mod tests {
             );
             assert!(plan.contains("CO-ROUTINE o"), "{plan}");
             assert!(
-                !plan.contains("TEMP B-TREE") && !plan.contains("MATERIALIZE o"),
+                !plan.contains("TEMP B-TREE FOR ORDER BY") && !plan.contains("MATERIALIZE o"),
                 "{plan}"
             );
         }
