@@ -84,8 +84,11 @@ impl Run<'_> {
                     return Err(error);
                 }
                 Err(error) => {
-                    // What came before the failure is good, and need not be fetched again.
-                    self.commit_pages(std::mem::take(pending)).await?;
+                    // What came before the failure is good, and need not be fetched again. If it cannot be stored, it
+                    // is: the failure must not be hidden by that, since it can ask for a pause.
+                    if let Err(unstored) = self.commit_pages(std::mem::take(pending)).await {
+                        tracing::warn!(%target, error = %unstored, "pages before a failure could not be stored");
+                    }
                     return Err(error);
                 }
             }
@@ -247,7 +250,6 @@ impl Run<'_> {
     pub(crate) async fn scope_revoked(&mut self) -> Result<()> {
         self.inner.emit(SyncEvent::ScopeRevoked(self.scope.clone()));
         for target in self.targets.clone() {
-            self.park_all(&target).await?;
             let generation = self.state(&target).generation + 1;
             // First the mark that the collection is not complete: a failure in between must not hide what is missing.
             let state = self.state(&target);
@@ -261,6 +263,7 @@ impl Run<'_> {
                 ..ChangeSet::at(self.inner.now())
             };
             self.commit(changes).await?;
+            self.park_all(&target).await?;
             loop {
                 let ids = self.inner.store.load_unmarked(
                     &target,

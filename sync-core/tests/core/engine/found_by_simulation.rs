@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use adapter_memory::faults::{Call, Fault};
 use sync_core::{
     CachePolicy, CollectionSchema, ConflictQuery, EngineOptions, ErrorKind, LocalStore, OpKind, OpQuery,
-    OpState, ParkReason, Payload, ReadOptions, RecordKey, RemoteStore, Result, SyncEngine, SyncError, Target,
-    Write,
+    OpState, ParkReason, Payload, ReadOptions, RecordKey, RemoteStore, Result, RetryClass, SyncEngine,
+    SyncError, Target, Write,
     query::QuerySpec,
     resolve::{Conflict, ConflictResolver, LastWriteWins, Manual, Resolution},
 };
@@ -526,4 +526,57 @@ async fn a_row_that_is_mended_between_two_pages_is_as_the_last_told() {
         (0, 0)
     );
     assert_eq!(a.titles().await, titles([("1", "tea"), ("2", "milk")]));
+}
+
+// Seed 215120: the store failed while the writes of a revoked scope were set aside, and the sync point stayed: when the
+// user gave such a write up, the record was gone until the next resync.
+#[tokio::test]
+async fn a_write_given_up_after_its_scope_was_revoked_leaves_what_others_wrote_whatever_failed_in_between() {
+    for failing in 0..6 {
+        let lab = Lab::new();
+        let a = lab.device().await;
+        for id in ["1", "2", "3"] {
+            lab.remote.put(&key(id), payload(id, "tea"));
+        }
+        a.sync().await;
+        for id in ["1", "2", "3"] {
+            a.rename(id, "mine").await;
+        }
+        lab.remote.set_access(&scope(), false);
+        for _ in 0..failing {
+            a.hooks.pass(Moment::BeforeSyncCommit);
+        }
+        a.hooks.fail(
+            Moment::BeforeSyncCommit,
+            SyncError::new(ErrorKind::Busy, "the store is locked"),
+        );
+        a.failing_sync().await;
+        a.hooks.clear();
+        lab.remote.set_access(&scope(), true);
+        for op in a.ops().await {
+            a.engine().discard_op(op.op_id).await.unwrap();
+        }
+        lab.pass_pauses();
+        a.sync().await;
+        assert_eq!(a.titles().await, remote_titles(&lab.remote), "commit {failing}");
+    }
+}
+
+// Seed 219374: the store failed as well when a pull was asked to come back later, and the pause was forgotten.
+#[tokio::test]
+async fn a_pause_that_a_pull_is_asked_for_is_known_even_if_its_pages_cannot_be_stored() {
+    let lab = Lab::new();
+    let a = lab
+        .device_with(NeverAsked, EngineOptions::default().with_page_size(1))
+        .await;
+    for id in ["1", "2"] {
+        lab.remote.put(&key(id), payload(id, "tea"));
+    }
+    let pause = Duration::from_secs(60);
+    let asked = SyncError::new(ErrorKind::RateLimited, "later").with_retry(RetryClass::After(pause));
+    a.faults().script(Call::Pull, Fault::Pass);
+    a.faults().script(Call::Pull, Fault::FailBefore(asked));
+    let busy = SyncError::new(ErrorKind::Busy, "the store is locked");
+    a.hooks.fail(Moment::BeforeSyncCommit, busy);
+    assert_eq!(a.failing_sync().await.retry(), RetryClass::After(pause));
 }
