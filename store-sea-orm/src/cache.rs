@@ -303,6 +303,7 @@ mod tests {
             key: key(id),
             read_revision: 0,
             view: None,
+            keeps_view: false,
             schema_version: 1,
             base: RemoteState::Missing,
             pending: 0,

@@ -7,6 +7,7 @@ use sync_core::{Fence, LeaseAnswer, Result, Timestamp};
 use uuid::Uuid;
 
 use crate::{
+    dialect::Dialect,
     driver::{Run, Step, Transaction, Write},
     row::counter,
     sql::{Param, Sql},
@@ -46,7 +47,8 @@ impl Write for Release {
     type Answer = ();
 
     async fn run(&self, transaction: Transaction<'_>) -> Result<Step<(), ()>> {
-        give_back(transaction, &self.0).await.map(Step::Commit)
+        let sql = give_back(transaction.dialect(), &self.0)?;
+        transaction.run(sql).await.map(Step::Commit)
     }
 
     fn committed(&self, (): ()) {}
@@ -106,14 +108,12 @@ async fn decide(
     }))
 }
 
-async fn give_back(transaction: Transaction<'_>, fence: &Fence) -> Result<()> {
+/// The statement that gives a lease back.
+pub(crate) fn give_back(dialect: Dialect, fence: &Fence) -> Result<Sql> {
     // The row stays, for its token.
-    let mut sql = Sql::new(
-        transaction.dialect(),
-        "UPDATE sync_leases SET holder = NULL WHERE name = ",
-    );
+    let mut sql = Sql::new(dialect, "UPDATE sync_leases SET holder = NULL WHERE name = ");
     sql.bind(fence.lease.as_str())
         .push(" AND token = ")
         .bind(counter("token", fence.token)?);
-    transaction.run(sql).await
+    Ok(sql)
 }

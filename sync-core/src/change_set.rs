@@ -30,6 +30,8 @@ pub struct RecordWrite {
     pub read_revision: u64,
     /// What the app sees from now on.
     pub view: Option<Payload>,
+    /// Whether that is what the store holds already, at the revision that was read. It may leave the view alone then.
+    pub keeps_view: bool,
     /// The schema version of the payloads.
     pub schema_version: u32,
     /// The remote state from now on.
@@ -90,6 +92,8 @@ pub enum OpChange {
 pub struct ChangeSet {
     /// The lease under which the engine acts. If it was taken over, the commit fails with `LeaseLost`.
     pub fence: Option<Fence>,
+    /// Whether that lease is given back in the same transaction, as by [`crate::LocalStore::release_lease`].
+    pub gives_back: bool,
     /// Records that must still have these revisions, besides those in `records`.
     pub guards: Vec<(RecordKey, u64)>,
     /// Record rows to write, each guarded by its `read_revision`. The store raises the revision and sets

@@ -23,6 +23,7 @@ impl State {
             return Ok((CommitOutcome::Stale(stale.into_iter().collect()), Vec::new()));
         }
         self.check_sound(&changes)?;
+        let given_back = changes.fence.clone().filter(|_| changes.gives_back);
         let seen = self.visible(&changes);
         let enqueued: BTreeSet<SyncScope> = changes
             .ops
@@ -33,6 +34,7 @@ impl State {
             })
             .collect();
         self.apply(changes);
+        given_back.iter().for_each(|fence| self.leases.release(fence));
         let mut notices = self.notices(seen);
         notices.extend(enqueued.into_iter().map(StoreChange::Enqueued));
         Ok((CommitOutcome::Committed, notices))

@@ -77,15 +77,16 @@ pub(super) async fn check(
     let subjects = Subjects::of(numbers, changes, known)?;
     let mut stale = BTreeSet::new();
     let mut same = HashSet::new();
-    let mut questions = subjects.questions();
+    let mut questions = subjects.questions_about_places();
     #[cfg(feature = "rusqlite")]
     if let Transaction::Direct(transaction) = transaction {
+        confirmed::check_revisions(transaction, &subjects, &mut stale)?;
         confirmed::check(transaction, &subjects, &mut stale, &mut same)?;
     } else {
-        questions.extend(subjects.questions_about_confirmed());
+        questions.extend(subjects.questions_about_records());
     }
     #[cfg(not(feature = "rusqlite"))]
-    questions.extend(subjects.questions_about_confirmed());
+    questions.extend(subjects.questions_about_records());
     let mut questions = questions.into_iter().peekable();
     let counter = transaction.counter()?;
     let mut findings = Findings {
@@ -312,15 +313,13 @@ impl<'a> Subjects<'a> {
         Ok(subjects)
     }
 
-    fn questions(&self) -> Vec<Question<'_>> {
-        let revisions = self.revisions.chunks(CHUNK).map(Question::Revisions);
-        revisions
-            .chain(self.places.chunks(CHUNK).map(Question::Places))
-            .collect()
+    fn questions_about_places(&self) -> Vec<Question<'_>> {
+        self.places.chunks(CHUNK).map(Question::Places).collect()
     }
 
-    fn questions_about_confirmed(&self) -> Vec<Question<'_>> {
-        let mut questions = Vec::new();
+    fn questions_about_records(&self) -> Vec<Question<'_>> {
+        let revisions = self.revisions.chunks(CHUNK).map(Question::Revisions);
+        let mut questions: Vec<_> = revisions.collect();
         for (number, ids) in &self.confirmed {
             questions.extend(ids.chunks(CHUNK).map(|ids| Question::Pending(*number, ids)));
         }

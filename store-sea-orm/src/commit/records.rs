@@ -52,6 +52,16 @@ static TOUCH: LazyLock<PerDialect<Shape>> = LazyLock::new(|| {
     PerDialect::new(|_| Shape::each(text))
 });
 
+/// Writes what [`UPSERT`] does, but leaves the view alone, and with it the indexes over its fields.
+static KEEP_VIEW: LazyLock<PerDialect<Shape>> = LazyLock::new(|| {
+    let assignments = CONTENT.iter().filter(|column| **column != "view");
+    let assignments: String = assignments.map(|column| format!(", {column} = ?")).collect();
+    let text = format!(
+        "UPDATE sync_records SET revision = revision + 1{assignments} WHERE target_id = ? AND id = ?"
+    );
+    PerDialect::new(|_| Shape::each(&text))
+});
+
 /// A row to write. Its revision is worked out by the database.
 struct NewRow<'a> {
     target: i64,
@@ -106,13 +116,14 @@ fn write_records(
     now: Timestamp,
 ) -> Result<()> {
     let mut rows = Vec::with_capacity(records.len());
+    let mut kept = Vec::new();
     for record in records {
         // The payload of the base is stored only where it differs from the view.
         let base_payload = record
             .base
             .payload()
             .filter(|base| record.view.as_ref() != Some(base));
-        rows.push(NewRow {
+        let row = NewRow {
             target: numbers.of(&record.key.target)?,
             id: record.key.id.as_str(),
             schema_version: record.schema_version,
@@ -120,9 +131,15 @@ fn write_records(
             base_payload,
             base: BaseColumns::of(&record.base),
             mark: counter("mark", record.mark)?,
-        });
+        };
+        if record.keeps_view && batch.row_by_row {
+            kept.push(row);
+        } else {
+            rows.push(row);
+        }
     }
     upsert(batch, rows, now);
+    keep_view(batch, kept, now);
     Ok(())
 }
 
@@ -203,6 +220,25 @@ fn upsert(batch: &mut Batch, rows: Vec<NewRow<'_>>, now: Timestamp) {
         params.extend(row);
     }
     batch.add_rows(&UPSERT, params);
+}
+
+fn keep_view(batch: &mut Batch, rows: Vec<NewRow<'_>>, now: Timestamp) {
+    let params = rows.into_iter().flat_map(|row| -> [Param; CONTENT.len() + 1] {
+        [
+            row.schema_version.into(),
+            now.into(),
+            row.base_payload.into(),
+            row.base.stamp.into(),
+            row.base.server_time.into(),
+            row.mark.into(),
+            row.base.kind.into(),
+            row.base.version_token.into(),
+            row.base.version_order.into(),
+            row.target.into(),
+            row.id.into(),
+        ]
+    });
+    batch.add_rows(&KEEP_VIEW, params.collect());
 }
 
 /// Remembers which targets hold a payload that SQL would read otherwise than we do.

@@ -8,6 +8,7 @@ use super::{Batch, CHUNK, Numbers};
 use crate::{
     dialect::Dialect,
     driver::{PerDialect, Shape},
+    lease::give_back,
     read::targets::{incomplete_name, pass_name},
     row::{counter, json},
     sql::{Param, Sql},
@@ -46,6 +47,10 @@ pub(super) fn write(
     }
     for (name, value) in &changes.settings {
         write_setting(batch, name, value.as_deref());
+    }
+if let Some(fence) = changes.fence.as_ref().filter(|_| changes.gives_back) {
+        let sql = give_back(batch.dialect, fence)?;
+        batch.add(sql);
     }
     if let Some(stamp) = clock {
         write_clock(batch, stamp);

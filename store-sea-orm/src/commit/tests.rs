@@ -52,6 +52,7 @@ pub(crate) fn queued(target: &Target, id: &str) -> ChangeSet {
         key,
         read_revision: 0,
         view: Some(payload),
+        keeps_view: false,
         schema_version: 1,
         base: RemoteState::Missing,
         pending: 1,

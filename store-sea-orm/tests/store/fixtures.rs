@@ -140,6 +140,7 @@ pub(crate) fn enqueue(id: &str, number: u128, json: &str) -> ChangeSet {
         key: key(id),
         read_revision: 0,
         view: Some(payload),
+        keeps_view: false,
         schema_version: 1,
         base: RemoteState::Missing,
         pending: 1,

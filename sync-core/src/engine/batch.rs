@@ -4,7 +4,7 @@
 //! are still to be created, and a delete of a parent goes after what is pending of its children. Only the first
 //! operation of each record is sent; the members of a write batch go together where the remote can.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use super::Inner;
 use crate::{
     error::Result,
     id::{OpId, RecordId, RecordKey},
-    machine::upgrade_state,
+    machine::{is_current, upgrade_state},
     operation::{OpKind, OpState, OpStateKind, PendingOp},
     payload::Payload,
     record_state::RecordState,
@@ -25,6 +25,9 @@ use crate::{
 /// with others.
 const MAX_LOOKAHEAD: usize = 5_000;
 
+/// How many operations are read at once where none of them can depend on another.
+const READ_TOGETHER: usize = 512;
+
 /// What to send next.
 #[derive(Debug, Default)]
 pub(crate) struct NextBatch {
@@ -32,6 +35,11 @@ pub(crate) struct NextBatch {
     pub(crate) send: Vec<RecordState>,
     /// Whether they must take effect as a whole.
     pub(crate) atomic: bool,
+    /// What may be sent after them, unless it changes meanwhile: operations that stand alone, of the current schema
+    /// version, as the store holds them.
+    pub(crate) ahead: VecDeque<RecordState>,
+    /// Whether the states to send are as the store holds them, not brought to a newer schema version.
+    pub(crate) as_stored: bool,
     /// Records whose first operation waits for a parked one.
     pub(crate) block: Vec<(RecordState, OpId)>,
     /// Records whose first operation waits for another that is tried again at this time.
@@ -78,7 +86,17 @@ pub(crate) async fn next_batch(
     limits: Limits,
     held: &BTreeSet<RecordKey>,
 ) -> Result<NextBatch> {
-    let mut window = limits.singles.max(1);
+    // Collections without parents need no arrangement, and what is read of them beyond one push is of use.
+    let independent = inner
+        .collections
+        .values()
+        .all(|known| known.schema.parents.is_empty());
+    let singles = limits.singles.max(1);
+    let pushes = if reads_ahead { READ_TOGETHER / singles } else { 1 };
+    // What is read before it is sent is read anew for each push.
+    let reads_ahead = independent && inner.capabilities.conditional_write;
+    // A whole number of pushes, so that none is sent half empty.
+    let mut window = singles * pushes.max(1);
     let mut after_seq = None;
     loop {
         let query = OpQuery {
@@ -102,12 +120,14 @@ pub(crate) async fn next_batch(
             continue;
         }
         let last_group = heads.last().and_then(|op| op.group);
+        let grouped = inner.capabilities.atomic_batch && heads.iter().any(|op| op.group.is_some());
+        let alone = independent && !grouped;
         let keys: Vec<_> = heads
             .into_iter()
             .map(|op| op.key)
             .filter(|key| !held.contains(key) && inner.collections.contains_key(&key.target.collection))
             .collect();
-        let batch = Arranger::load(inner, held, &keys).await?.arrange(limits);
+        let batch = Arranger::load(inner, held, &keys).await?.arrange(limits, alone);
         let goes_on = last_group.is_some() && batch.send.iter().any(|state| group_of(state) == last_group);
         if inner.capabilities.atomic_batch && goes_on && !exhausted && window < MAX_LOOKAHEAD {
             // The rest of the write batch to be sent may stand behind the window's end.
@@ -144,6 +164,8 @@ struct Arranger<'a> {
     candidates: Vec<RecordState>,
     /// The same, and the parents they name, by key.
     known: BTreeMap<RecordKey, RecordState>,
+    /// Whether no state had to be brought to a newer schema version.
+    as_stored: bool,
 }
 
 impl<'a> Arranger<'a> {
@@ -154,6 +176,7 @@ impl<'a> Arranger<'a> {
             held,
             candidates: Vec::new(),
             known: BTreeMap::new(),
+            as_stored: true,
         };
         arranger.candidates = arranger.read(keys).await?;
         arranger
@@ -180,6 +203,7 @@ impl<'a> Arranger<'a> {
         let mut states = self.inner.store.load_records(keys).await?;
         for state in &mut states {
             if let Some(known) = self.inner.collections.get(&state.key.target.collection) {
+                self.as_stored &= is_current(&known.schema, state);
                 upgrade_state(&known.schema, state);
             }
             self.known.insert(state.key.clone(), state.clone());
@@ -187,8 +211,29 @@ impl<'a> Arranger<'a> {
         Ok(states)
     }
 
-    fn arrange(self, limits: Limits) -> NextBatch {
-        let mut batch = NextBatch::default();
+    /// The batch of operations that each stand alone.
+    fn in_order(self, limits: Limits) -> NextBatch {
+        let (held, now) = (self.held, self.now);
+        let is_due = |state: &RecordState| is_due(state, held, now);
+        let mut send: Vec<_> = self.candidates.into_iter().filter(is_due).collect();
+        let ahead = send.split_off(send.len().min(limits.singles));
+        NextBatch {
+            send,
+            ahead: ahead.into(),
+            as_stored: true,
+            ..NextBatch::default()
+        }
+    }
+
+    /// Puts the next batch together; `alone` if no candidate can depend on another.
+    fn arrange(self, limits: Limits, alone: bool) -> NextBatch {
+        if alone && self.as_stored {
+            return self.in_order(limits);
+        }
+        let mut batch = NextBatch {
+            as_stored: self.as_stored,
+            ..NextBatch::default()
+        };
         let mut placed = BTreeSet::new();
         let before = Prerequisites {
             of_record: self.pending_children(),
@@ -328,8 +373,7 @@ impl<'a> Arranger<'a> {
     }
 
     fn is_due(&self, state: &RecordState) -> bool {
-        let due = |op: &PendingOp| op.state.kind().is_active() && op.next_attempt_at <= self.now;
-        !self.held.contains(&state.key) && state.ops.first().is_some_and(due)
+        is_due(state, self.held, self.now)
     }
 
     /// Whether a parent that is still to be created stands in the way. `waiting` tells what stands in the way of
@@ -411,6 +455,11 @@ impl<'a> Arranger<'a> {
             }
         }
     }
+}
+
+fn is_due(state: &RecordState, held: &BTreeSet<RecordKey>, now: Timestamp) -> bool {
+    let due = |op: &PendingOp| op.state.kind().is_active() && op.next_attempt_at <= now;
+    !held.contains(&state.key) && state.ops.first().is_some_and(due)
 }
 
 /// What must go before others.

@@ -21,6 +21,7 @@ pub(crate) struct Lease {
     holder: Uuid,
     fence: Fence,
     until: Timestamp,
+    given_back: bool,
 }
 
 impl Lease {
@@ -48,6 +49,7 @@ impl Lease {
                         holder,
                         fence,
                         until: inner.now().plus(time),
+                        given_back: false,
                     });
                 }
                 LeaseAnswer::Held { until } => until,
@@ -98,8 +100,16 @@ impl Lease {
         }
     }
 
-    /// Gives the lease back. If that fails, it runs out by itself.
+    /// Takes notice that a commit gave the lease back.
+    pub(crate) fn was_given_back(&mut self) {
+        self.given_back = true;
+    }
+
+    /// Gives the lease back, unless a commit has. If that fails, it runs out by itself.
     pub(crate) async fn release(self, inner: &Inner) {
+        if self.given_back {
+            return;
+        }
         if let Err(error) = inner.store.release_lease(&self.fence).await {
             tracing::warn!(lease = %self.name, %error, "the lease could not be given back; it will run out");
         }

@@ -12,6 +12,10 @@ pub struct EngineOptions {
     pub commit_rows: usize,
     /// Operations in one push; held to the remote's limit.
     pub push_batch: u32,
+    /// For how long answers to pushes may wait to be stored together. A remote that answers faster is sent several
+    /// batches for each transaction; after a crash, what waited is in doubt and settled as if the answer had been
+    /// lost.
+    pub settle_within: Duration,
     /// How long one call to the remote may take.
     pub call_deadline: Duration,
     /// For how long a scope is leased; must be longer than `call_deadline`. After a crash, another process waits
@@ -35,6 +39,7 @@ impl Default for EngineOptions {
             page_size: 500,
             commit_rows: 2_000,
             push_batch: 100,
+            settle_within: Duration::from_millis(20),
             call_deadline: Duration::from_secs(20),
             lease_time: Duration::from_secs(45),
             retry_base: Duration::from_secs(1),
@@ -62,6 +67,12 @@ impl EngineOptions {
     /// Sets the operations in one push.
     pub fn with_push_batch(mut self, operations: u32) -> Self {
         self.push_batch = operations.max(1);
+        self
+    }
+
+    /// Sets for how long answers to pushes may wait to be stored together; zero stores each before the next push.
+    pub fn with_settle_within(mut self, time: Duration) -> Self {
+        self.settle_within = time;
         self
     }
 

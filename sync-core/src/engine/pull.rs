@@ -8,7 +8,7 @@ use std::{
 use super::{
     Activity, SyncEvent,
     apply::{Pulled, RawChanges},
-    run::Run,
+    run::{After, Run},
 };
 use crate::{
     capability::Capabilities,
@@ -44,7 +44,7 @@ impl Run<'_> {
     ///
     /// When several collections have news, they are asked again until none has. What is then committed together
     /// is one consistent cut of a remote that applies write batches as a whole.
-    pub(crate) async fn pull(&mut self) -> Result<()> {
+    pub(crate) async fn pull(&mut self, after: After) -> Result<()> {
         let mut pending = Pending::default();
         let wants_cut = self.targets.len() > 1 && self.inner.capabilities.atomic_batch;
         for _ in 0..MAX_ROUNDS {
@@ -56,8 +56,7 @@ impl Run<'_> {
                 break;
             }
         }
-        self.commit_pages(pending).await?;
-        self.finish_pull().await
+        self.finish_pull(pending, after).await
     }
 
     /// Fetches the pages of one collection. Returns whether there were changes.
@@ -174,7 +173,18 @@ impl Run<'_> {
             self.states.extend(pending.states);
             return Ok(());
         }
-        let Pulled { pages, observed } = self.gather(pending.pages);
+        self.commit_with_states(pending.pages, pending.states, false)
+            .await
+    }
+
+    /// Commits pages, and how far collections are then.
+    async fn commit_with_states(
+        &mut self,
+        pages: Vec<RawChanges>,
+        states: BTreeMap<CollectionName, TargetState>,
+        gives_back: bool,
+    ) -> Result<()> {
+        let Pulled { pages, observed } = self.gather(pages);
         for stamp in observed {
             self.inner.clock.observe(stamp, self.inner.now());
         }
@@ -184,9 +194,10 @@ impl Run<'_> {
             for page in &pages {
                 tally.push((page.target.clone(), self.apply(page, &mut changes).await?));
             }
-            changes.targets = pending.states.values().cloned().collect();
+            changes.targets = states.values().cloned().collect();
+            changes.gives_back = gives_back;
             if self.commit(changes).await? == CommitOutcome::Committed {
-                self.states.extend(pending.states);
+                self.states.extend(states);
                 for (target, applied) in tally {
                     self.count_applied(&target, applied);
                 }
@@ -195,17 +206,25 @@ impl Run<'_> {
         }
     }
 
-    /// The passes over all collections came to their end. Pages without changes are stored here as well, by the
+    /// The passes over all collections came to their end, with these pages. That is stored together with the pages; if
+    /// nothing comes after, the lease is given back in the same transaction. Pages without changes are stored by the
     /// sync points they end at.
-    async fn finish_pull(&mut self) -> Result<()> {
-        for target in self.targets.clone() {
-            if self.state(&target).pass.is_some() {
-                self.remove_unseen(&target).await?;
+    async fn finish_pull(&mut self, mut pending: Pending, after: After) -> Result<()> {
+        let states = self.states.values().chain(pending.states.values());
+        if states.into_iter().any(|state| state.pass.is_some()) {
+            // What the pages bring must be marked before what is not marked can go.
+            self.commit_pages(std::mem::take(&mut pending)).await?;
+            for target in self.targets.clone() {
+                if self.state(&target).pass.is_some() {
+                    self.remove_unseen(&target).await?;
+                }
             }
         }
         let now = self.inner.now();
         let as_of = now.plus_micros(self.inner.server_offset.load(Ordering::Relaxed));
-        for state in self.states.values_mut() {
+        let mut states = self.states.clone();
+        states.extend(pending.states);
+        for state in states.values_mut() {
             state.pass = None;
             state.incomplete = None;
             state.pulled_at = Some(now);
@@ -213,11 +232,13 @@ impl Run<'_> {
             state.failures = 0;
             state.next_attempt_at = Timestamp::EPOCH;
         }
-        let changes = ChangeSet {
-            targets: self.states.values().cloned().collect(),
-            ..ChangeSet::at(now)
+        let gives_back = match after {
+            After::More => false,
+            After::Sweep(asked_for) => !states
+                .values()
+                .any(|state| self.is_due_for_sweep(state.swept_at, asked_for)),
         };
-        self.commit(changes).await.map(drop)
+        self.commit_with_states(pending.pages, states, gives_back).await
     }
 
     /// Begins to pull a collection again from nothing. Records stay; those that are not seen again are removed

@@ -13,6 +13,15 @@ use crate::{
     time::Timestamp,
 };
 
+/// What comes after a pull.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum After {
+    /// Other steps.
+    More,
+    /// A sweep of the collections that are due for it, or of all if it was asked for; then the run is at its end.
+    Sweep(bool),
+}
+
 /// What the steps of one synchronization share.
 pub(crate) struct Run<'a> {
     pub(crate) inner: &'a Arc<Inner>,
@@ -138,7 +147,7 @@ impl Run<'_> {
             }
         }
         if pull_first {
-            self.pull().await?;
+            self.pull(After::More).await?;
         }
         let before_push = self.report.requests;
         if request.push {
@@ -147,7 +156,7 @@ impl Run<'_> {
         if request.pull {
             // After a push that sent nothing, the first pull has seen everything.
             if !pull_first || self.report.requests > before_push {
-                self.pull().await?;
+                self.pull(After::Sweep(request.sweep)).await?;
             }
             self.sweep_where_due(request.sweep).await?;
         }
@@ -167,13 +176,18 @@ impl Run<'_> {
         }
     }
 
-    /// Commits under the lease, with the clock.
+    /// Commits under the lease, with the clock. After a commit that gives the lease back there can be no other.
     pub(crate) async fn commit(&mut self, mut changes: ChangeSet) -> Result<CommitOutcome> {
         self.inner.check_running()?;
         self.lease.keep(self.inner).await?;
         changes.fence = Some(self.lease.fence());
         changes.clock = Some(self.inner.clock.latest());
-        self.inner.store.commit(changes).await
+        let gives_back = changes.gives_back;
+        let outcome = self.inner.store.commit(changes).await?;
+        if gives_back && outcome == CommitOutcome::Committed {
+            self.lease.was_given_back();
+        }
+        Ok(outcome)
     }
 
     /// Calls the remote within the deadline, under the lease.

@@ -20,26 +20,27 @@ use crate::{
     record_state::RecordSummary,
     scope::Target,
     store::OpQuery,
+    time::Timestamp,
 };
 
 impl Run<'_> {
     /// Sweeps the collections that are due for it, or all that can be if `asked_for`.
     pub(crate) async fn sweep_where_due(&mut self, asked_for: bool) -> Result<()> {
-        let capabilities = self.inner.capabilities;
-        if !capabilities.id_list {
-            return Ok(());
-        }
-        let now = self.inner.now();
         for target in self.targets.clone() {
             let swept_at = self.state(&target).swept_at;
-            // A time in the future means that the clock was set back since.
-            let due =
-                swept_at.is_none_or(|at| at > now || now.since(at) >= self.inner.options.sweep_interval);
-            if asked_for || (capabilities.needs_sweep() && due) {
+            if self.is_due_for_sweep(swept_at, asked_for) {
                 self.sweep_target(&target).await?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a collection that was swept at this time is to be swept now.
+    pub(crate) fn is_due_for_sweep(&self, swept_at: Option<Timestamp>, asked_for: bool) -> bool {
+        let (inner, now) = (self.inner, self.inner.now());
+        // A time in the future means that the clock was set back since.
+        let due = swept_at.is_none_or(|at| at > now || now.since(at) >= inner.options.sweep_interval);
+        inner.capabilities.id_list && (asked_for || (inner.capabilities.needs_sweep() && due))
     }
 
     async fn sweep_target(&mut self, target: &Target) -> Result<()> {

@@ -31,7 +31,7 @@ use crate::{
 pub(crate) use acknowledge::{Acknowledged, Attempt, acknowledge};
 use merge::resolve_conflict;
 pub(crate) use merge::{MergeContext, is_effect_of, news, settle_deferred, shows_changes_of};
-pub(crate) use upgrade::{fit_payload, upgrade_payload, upgrade_state};
+pub(crate) use upgrade::{fit_payload, is_current, upgrade_payload, upgrade_state};
 pub(crate) use write::{Intent, WriteContext, discard, write};
 
 /// The next state of a record, and what else is to be written with it.
@@ -56,6 +56,18 @@ impl Transition {
 
     /// Adds this transition to a change set.
     pub(crate) fn add_to(&self, changes: &mut ChangeSet) {
+        self.add(changes, false);
+    }
+
+    /// As [`Transition::add_to`], where the state before is what the store holds, not one brought to a newer schema
+    /// version: a view that stays need not be written again.
+    pub(crate) fn add_to_stored(&self, changes: &mut ChangeSet) {
+        let (before, after) = (&self.before, &self.after);
+        let same = before.view == after.view && before.schema_version == after.schema_version;
+        self.add(changes, same && before.revision > 0);
+    }
+
+    fn add(&self, changes: &mut ChangeSet, keeps_view: bool) {
         let (before, after) = (&self.before, &self.after);
         changes.ops.extend(op_changes(&before.ops, &after.ops));
         let gone: BTreeSet<_> = before.ops.iter().map(|op| op.op_id).collect();
@@ -74,6 +86,7 @@ impl Transition {
             key: after.key.clone(),
             read_revision: before.revision,
             view: after.view.clone(),
+            keeps_view,
             schema_version: after.schema_version,
             base: after.base.clone(),
             pending: u32::try_from(after.ops.len()).unwrap_or(u32::MAX),

@@ -47,6 +47,13 @@ pub(crate) fn fit_payload(schema: &CollectionSchema, payload: &Payload, id: &Rec
         .ok_or(unfit)
 }
 
+/// Whether [`upgrade_state`] leaves the record and its queue as they are.
+pub(crate) fn is_current(schema: &CollectionSchema, state: &RecordState) -> bool {
+    let current = |version: u32| version >= schema.schema_version;
+    (state.revision == 0 || current(state.schema_version))
+        && state.ops.iter().all(|op| current(op.schema_version))
+}
+
 /// Brings a record and its queue to the current schema version. An operation that cannot be is parked with the
 /// reason; a base or view that cannot be stays as it is, and is reported when it is read.
 pub(crate) fn upgrade_state(schema: &CollectionSchema, state: &mut RecordState) {

@@ -20,6 +20,7 @@ pub(super) fn cases<'f>() -> Vec<Case<LocalContext<'f>>> {
         "P17" a_confirmation_of_the_same_state_only_sets_the_mark,
         "P6 P17" a_confirmation_of_the_same_tombstone_only_sets_the_mark,
         "P6" a_delete_without_a_version_replaces_a_live_record,
+        "P2" a_written_record_that_keeps_its_view_is_as_if_the_view_was_written,
         "P6" marks_set_the_mark_and_nothing_else,
         "P6" a_mark_on_an_unknown_record_makes_no_row,
         "P6" load_unmarked_lists_live_records_below_the_generation_in_order_of_ids,
@@ -62,6 +63,44 @@ async fn a_confirmation_sets_base_and_view(context: &LocalContext<'_>) -> Verdic
         touched_at: at(1),
     };
     ensure_eq!(state, expected, "the confirmed record");
+    Ok(())
+}
+
+async fn a_written_record_that_keeps_its_view_is_as_if_the_view_was_written(
+    context: &LocalContext<'_>,
+) -> Verdict {
+    let store = &*context.store;
+    let text = r#"{"title":"tea"}"#;
+    for (name, keeps_view) in [("kept", true), ("written", false)] {
+        commit(store, enqueue(&key(name), 1 + u64::from(keeps_view), text)).await?;
+        let before = store.load_record(&key(name)).await?;
+        let row = sync_core::RecordWrite {
+            keeps_view,
+            mark: 5,
+            ..crate::sample::confirmed_row(&key(name), before.revision, live(text, 9))
+        };
+        let acknowledged = ChangeSet {
+            records: vec![row],
+            ops: vec![sync_core::OpChange::Remove(before.ops[0].op_id)],
+            ..ChangeSet::at(at(3))
+        };
+        commit(store, acknowledged).await?;
+        let expected = RecordState {
+            key: key(name),
+            revision: before.revision + 1,
+            view: Some(payload(text)),
+            schema_version: 1,
+            base: live(text, 9),
+            ops: Vec::new(),
+            mark: 5,
+            touched_at: at(3),
+        };
+        ensure_eq!(
+            store.load_record(&key(name)).await?,
+            expected,
+            "the record {name}"
+        );
+    }
     Ok(())
 }
 

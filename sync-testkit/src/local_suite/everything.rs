@@ -108,6 +108,7 @@ pub(super) async fn full_change_set(store: &dyn LocalStore) -> Verdict<ChangeSet
         .await?;
     Ok(ChangeSet {
         fence: None,
+        gives_back: false,
         guards: vec![(key("guarded"), states[1].revision)],
         records: vec![
             pending_row(&key("written"), 0, r#"{"title":"new"}"#, 1),

@@ -5,7 +5,7 @@ use sync_core::{ChangeSet, ErrorKind, Fence, LeaseAnswer, LocalStore};
 use super::LocalContext;
 use crate::{
     case::{Case, Stop, Verdict, cases, ensure, ensure_eq},
-    sample::{LEASE_TIME, at, commit, confirm, key, uuid},
+    sample::{LEASE_TIME, at, commit, commit_stale, confirm, key, uuid},
 };
 
 pub(super) fn cases<'f>() -> Vec<Case<LocalContext<'f>>> {
@@ -19,6 +19,8 @@ pub(super) fn cases<'f>() -> Vec<Case<LocalContext<'f>>> {
         "P12" commits_with_a_fence_taken_over_are_refused,
         "P12" a_returned_lease_is_free_at_once_and_its_fence_is_not_reused,
         "P12" returning_a_lease_taken_over_changes_nothing,
+        "P12" a_commit_can_give_the_lease_back,
+        "P12" a_commit_that_is_refused_gives_no_lease_back,
         "P12" leases_of_different_names_are_apart,
         "P12" of_many_that_ask_at_once_one_is_granted,
         "P12" a_fence_stays_the_greatest_across_a_restart,
@@ -169,6 +171,68 @@ async fn returning_a_lease_taken_over_changes_nothing(context: &LocalContext<'_>
         ask(store, 3, 32).await?,
         LeaseAnswer::Held { until: at(61) },
         "the answer to a third holder"
+    );
+    commit(store, fenced(&current, "r")).await
+}
+
+async fn a_commit_can_give_the_lease_back(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    let first = granted(store, 1, 0).await?;
+    let last = ChangeSet {
+        gives_back: true,
+        ..fenced(&first, "last")
+    };
+    commit(store, last).await?;
+    match store.commit(fenced(&first, "late")).await {
+        Err(error) => ensure_eq!(error.kind(), ErrorKind::LeaseLost, "the kind of the error"),
+        Ok(outcome) => {
+            return Err(Stop::failed(format!(
+                "a commit under a lease given back was answered {outcome:?}"
+            )));
+        }
+    }
+    let second = granted(store, 2, 1).await?;
+    ensure!(
+        second.token > first.token,
+        "the fence {} is used again",
+        first.token
+    );
+    commit(store, fenced(&second, "next")).await?;
+    let states = store.load_records(&[key("last"), key("late")]).await?;
+    ensure!(
+        states[0].revision > 0,
+        "the record of the last commit is not there"
+    );
+    ensure_eq!(
+        states[1].revision,
+        0,
+        "the revision of the record written too late"
+    );
+    Ok(())
+}
+
+async fn a_commit_that_is_refused_gives_no_lease_back(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    let fence = granted(store, 1, 0).await?;
+    let stale = ChangeSet {
+        gives_back: true,
+        guards: vec![(key("nobody"), 7)],
+        ..fenced(&fence, "r")
+    };
+    commit_stale(store, stale).await?;
+    ensure_eq!(
+        ask(store, 2, 1).await?,
+        LeaseAnswer::Held { until: at(30) },
+        "the answer to another holder after a stale commit"
+    );
+    let current = granted(store, 2, 31).await?;
+    let late = ChangeSet {
+        gives_back: true,
+        ..fenced(&fence, "r")
+    };
+    ensure!(
+        store.commit(late).await.is_err(),
+        "an old fence was good for a commit"
     );
     commit(store, fenced(&current, "r")).await
 }

@@ -1,4 +1,4 @@
-//! Confirmed records, looked at one by one where a prepared statement costs less than one about many rows.
+//! Records with a revision and confirmed records, looked at one by one where a prepared statement costs less than one about many rows.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -13,6 +13,28 @@ const PENDING: &str = "SELECT 1 FROM sync_queue WHERE target_id = ? AND id = ? L
 /// Without a version nobody can tell: no token equals a null.
 const SAME: &str = "SELECT 1 FROM sync_records WHERE target_id = ? AND id = ? AND base_kind = ? \
      AND version_token = ? AND version_order IS ?";
+
+const REVISION: &str = "SELECT revision FROM sync_records WHERE target_id = ? AND id = ?";
+
+/// Finds the records that no longer have the revision that was read.
+pub(super) fn check_revisions(
+    transaction: &DirectTransaction,
+    subjects: &Subjects<'_>,
+    stale: &mut BTreeSet<RecordKey>,
+) -> Result<()> {
+    let read = &subjects.revisions;
+    let params = read
+        .iter()
+        .flat_map(|(number, id, _)| [Param::from(*number), Param::from(*id)]);
+    let mut found = vec![0; read.len()];
+    transaction.rows_each(REVISION, &params.collect::<Vec<_>>(), 2, |place, row| {
+        found[place] = row.int(0)?;
+        Ok(())
+    })?;
+    let changed = read.iter().zip(found).filter(|((.., read), found)| read != found);
+    stale.extend(changed.filter_map(|((number, id, _), _)| subjects.record(*number, id)));
+    Ok(())
+}
 
 /// Finds the confirmed records that have operations, and those that already have the confirmed state.
 pub(super) fn check(

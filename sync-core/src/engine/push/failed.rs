@@ -1,6 +1,6 @@
 //! Pushes that failed as a whole.
 
-use super::PushPhase;
+use super::{PushPhase, marked::Batch};
 use crate::{
     change_set::ChangeSet,
     engine::{batch::Limits, run::Run},
@@ -18,11 +18,11 @@ impl Run<'_> {
     /// until the operation that the remote cannot take is alone.
     pub(super) async fn push_failed(
         &mut self,
-        sent: &[RecordState],
-        atomic: bool,
+        batch: &Batch,
         error: SyncError,
         phase: &mut PushPhase,
     ) -> Result<()> {
+        let (sent, atomic) = (&batch.sent[..], batch.atomic);
         // What must take effect as a whole is refused as a whole, and only taken apart if it is too large.
         let too_large = error.kind() == ErrorKind::TooLarge && sent.len() > 1;
         let alone = sent.len() == 1 || (atomic && !too_large);
@@ -40,7 +40,8 @@ impl Run<'_> {
                     message: error.message().to_owned(),
                     field: error.field().map(str::to_owned),
                 };
-                self.apply_outcomes(sent, &vec![outcome; sent.len()], phase).await
+                self.apply_outcomes(sent, None, &vec![outcome; sent.len()], phase)
+                    .await
             }
             ErrorKind::TooLarge | ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::Unsupported => {
                 self.not_sent(sent, &error).await?;
@@ -56,7 +57,7 @@ impl Run<'_> {
                 let outcome = PushOutcome::Unknown {
                     reason: error.message().to_owned(),
                 };
-                self.apply_outcomes(sent, &vec![outcome; sent.len()], phase)
+                self.apply_outcomes(sent, None, &vec![outcome; sent.len()], phase)
                     .await?;
                 if phase.failures_in_a_row >= MAX_FAILURES_IN_A_ROW {
                     Err(error)
@@ -79,6 +80,15 @@ impl Run<'_> {
     /// Stores that operations, marked as possibly sent, certainly did not take effect and cost no attempt. If a
     /// record changed meanwhile it stays in doubt, which is only slower.
     async fn not_sent(&mut self, sent: &[RecordState], error: &SyncError) -> Result<()> {
+        let failure = OpFailure::from_error(error, self.inner.now());
+        self.take_back(sent, Some(failure)).await
+    }
+
+    /// As [`Run::not_sent`], where the failure, if any, was that of these operations.
+    pub(super) async fn take_back(&mut self, sent: &[RecordState], failure: Option<OpFailure>) -> Result<()> {
+        if sent.is_empty() {
+            return Ok(());
+        }
         let now = self.inner.now();
         let mut changes = ChangeSet::at(now);
         let keys: Vec<_> = sent.iter().map(|state| state.key.clone()).collect();
@@ -91,7 +101,9 @@ impl Run<'_> {
             let mut after = state.clone();
             after.ops[0].state = OpState::Queued;
             after.ops[0].attempts = state.ops[0].attempts.saturating_sub(1);
-            after.ops[0].last_failure = Some(OpFailure::from_error(error, now));
+            if let Some(failure) = &failure {
+                after.ops[0].last_failure = Some(failure.clone());
+            }
             Transition::new(state, after).add_to(&mut changes);
         }
         if !changes.is_empty() {

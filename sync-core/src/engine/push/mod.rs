@@ -1,12 +1,18 @@
 //! The push half of a synchronization.
+//!
+//! Before operations are sent, the store holds that they are in doubt; what the remote answered is stored afterwards.
+//! Where the remote answers fast, one transaction stores the answers to several pushes and marks what is sent next, so
+//! that it does not take a transaction for each push.
 
 mod failed;
+mod marked;
 mod outcomes;
 mod settle;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
@@ -17,15 +23,18 @@ use super::{
 use crate::{
     capability::Capabilities,
     change_set::{ChangeSet, CommitOutcome},
-    error::Result,
+    error::{Result, SyncError},
     id::RecordKey,
     machine::Transition,
-    operation::{OpState, PushOp},
+    operation::{OpState, PushOp, PushOutcome},
     record_state::RecordState,
     remote::{PushBatch, check_outcomes},
 };
 
-use settle::expected_base;
+use self::{
+    marked::Batch,
+    settle::{expected_base, is_unconditional},
+};
 
 /// What one push phase remembers.
 struct PushPhase {
@@ -36,6 +45,16 @@ struct PushPhase {
     /// How many conflicts each record met in this sync.
     rounds: BTreeMap<RecordKey, u32>,
     failures_in_a_row: u32,
+    /// Read, and to be sent after what is marked; each stands alone.
+    ahead: VecDeque<RecordState>,
+    /// In doubt in the store, and not sent yet.
+    marked: VecDeque<Batch>,
+    /// Sent, took effect, and the store does not hold it yet.
+    answered: Vec<(Batch, Vec<PushOutcome>)>,
+    /// Since when the first of them waits, in monotonic time.
+    waiting_since: Duration,
+    /// How long the last push took.
+    pace: Option<Duration>,
 }
 
 impl Run<'_> {
@@ -52,27 +71,71 @@ impl Run<'_> {
             held: BTreeSet::new(),
             rounds: BTreeMap::new(),
             failures_in_a_row: 0,
+            ahead: VecDeque::new(),
+            marked: VecDeque::new(),
+            answered: Vec::new(),
+            waiting_since: Duration::ZERO,
+            pace: None,
         };
         self.mend_due_times().await?;
-        loop {
-            self.inner.set_activity(
-                self.scope,
-                Activity::Pushing {
-                    sent: self.report.pushed,
-                },
-            );
-            let next = next_batch(self.inner, self.scope, phase.limits, &phase.held).await?;
-            if next.is_empty() {
-                return Ok(());
-            }
-            if !self.set_aside(&next).await? {
-                continue;
-            }
-            if next.send.is_empty() {
-                continue;
-            }
-            self.push_batch(next.send, next.atomic, &mut phase).await?;
+        let result = self.push_all(&mut phase).await;
+        if result.is_err() {
+            self.put_in_order(&mut phase).await;
         }
+        result
+    }
+
+    async fn push_all(&mut self, phase: &mut PushPhase) -> Result<()> {
+        loop {
+            match phase.marked.pop_front() {
+                Some(batch) => self.push_batch(batch, phase).await?,
+                None => {
+                    if !self.prepare(phase).await? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Marks what is sent next. Returns false if there is nothing to be sent any more.
+    async fn prepare(&mut self, phase: &mut PushPhase) -> Result<bool> {
+        // Until the answers are stored, what they are about would be read as something to send.
+        self.store_answers(phase).await?;
+        if !phase.marked.is_empty() {
+            return Ok(true);
+        }
+        if !phase.ahead.is_empty() {
+            let next = self.take_ahead(phase, 0);
+            self.mark_in_doubt(next, phase).await?;
+            return Ok(true);
+        }
+        let next = next_batch(self.inner, self.scope, phase.limits, &phase.held).await?;
+        if next.is_empty() {
+            return Ok(false);
+        }
+        if !self.set_aside(&next).await? || next.send.is_empty() {
+            return Ok(true);
+        }
+        let NextBatch {
+            send,
+            atomic,
+            ahead,
+            as_stored,
+            ..
+        } = next;
+        let send = self.settle_before_sending(send, atomic, phase).await?;
+        if self.inner.capabilities.conditional_write {
+            phase.ahead = ahead;
+            phase.ahead.retain(|state| !is_unconditional(state));
+        }
+        if !send.is_empty() {
+            let count = send.len();
+            let mut next = vec![Batch::new(send, atomic, as_stored)];
+            next.extend(self.take_ahead(phase, count));
+            self.mark_in_doubt(next, phase).await?;
+        }
+        Ok(true)
     }
 
     /// Stores that operations wait for others, or are parked. Returns whether nothing changed meanwhile.
@@ -101,41 +164,52 @@ impl Run<'_> {
         Ok(self.commit(changes).await? == CommitOutcome::Committed)
     }
 
-    async fn push_batch(
-        &mut self,
-        states: Vec<RecordState>,
-        atomic: bool,
-        phase: &mut PushPhase,
-    ) -> Result<()> {
-        let states = self.settle_before_sending(states, atomic, phase).await?;
-        let Some(sent) = self.mark_in_doubt(states).await? else {
-            return Ok(());
-        };
-        if sent.is_empty() {
-            return Ok(());
+    async fn push_batch(&mut self, batch: Batch, phase: &mut PushPhase) -> Result<()> {
+        if phase.answered.is_empty() {
+            let sent = self.report.pushed;
+            self.inner.set_activity(self.scope, Activity::Pushing { sent });
         }
-        let ops: Vec<_> = sent.iter().map(push_op).collect();
-        let batch = PushBatch {
-            scope: self.scope.clone(),
-            ops,
-            atomic,
-        };
-        let remote = Arc::clone(&self.inner.remote);
-        let expected = sent.len();
-        let answer = self
-            .call("push", async move {
-                check_outcomes(remote.name(), expected, remote.push(batch).await?)
-            })
-            .await;
+        let began = self.inner.effects.clock.monotonic();
+        let answer = self.send(&batch).await;
+        let now = self.inner.effects.clock.monotonic();
+        phase.pace = Some(now.saturating_sub(began));
         match answer {
             Ok(outcomes) => {
                 phase.failures_in_a_row = 0;
                 self.observe_conflicts(&outcomes);
-                let outcomes = self.blame_parents(&sent, atomic, outcomes);
-                self.apply_outcomes(&sent, &outcomes, phase).await
+                let outcomes = self.blame_parents(&batch.sent, batch.atomic, outcomes);
+                let applied = |outcome: &PushOutcome| matches!(outcome, PushOutcome::Applied { .. });
+                if batch.atomic || !outcomes.iter().all(applied) {
+                    self.store_answers(phase).await?;
+                    let known = batch.as_marked();
+                    return self.apply_outcomes(&batch.sent, known, &outcomes, phase).await;
+                }
+                if phase.answered.is_empty() {
+                    phase.waiting_since = now;
+                }
+                phase.answered.push((batch, outcomes));
+                self.store_answers_in_time(phase).await
             }
-            Err(error) => self.push_failed(&sent, atomic, error, phase).await,
+            Err(error) => {
+                phase.ahead.clear();
+                self.put_in_order(phase).await;
+                self.push_failed(&batch, error, phase).await
+            }
         }
+    }
+
+    async fn send(&mut self, batch: &Batch) -> Result<Vec<PushOutcome>, SyncError> {
+        let push = PushBatch {
+            scope: self.scope.clone(),
+            ops: batch.sent.iter().map(push_op).collect(),
+            atomic: batch.atomic,
+        };
+        let remote = Arc::clone(&self.inner.remote);
+        let expected = batch.sent.len();
+        self.call("push", async move {
+            check_outcomes(remote.name(), expected, remote.push(push).await?)
+        })
+        .await
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::PushPhase;
+use super::{PushPhase, marked::Batch};
 use crate::{
     change_set::{ChangeSet, CommitOutcome, OpChange},
     delta::RemoteState,
@@ -28,18 +28,35 @@ impl Run<'_> {
         }
     }
 
-    /// Commits what the answers mean. Records that changed meanwhile are read again, and the answers applied to
-    /// what they are now.
+    /// Commits what the answers mean. `known` are the records as the store holds them, if nobody changed them.
     pub(super) async fn apply_outcomes(
         &mut self,
         sent: &[RecordState],
+        known: Option<Vec<RecordState>>,
         outcomes: &[PushOutcome],
         phase: &mut PushPhase,
     ) -> Result<()> {
+        let applied = self.apply_and_mark(sent, known, outcomes, &[], phase);
+        applied.await.map(drop)
+    }
+
+    /// Commits what the answers mean, and marks what is sent next. Records that changed meanwhile are read again, and
+    /// the answers applied to what they are now; then nothing is marked. Returns whether it was.
+    pub(super) async fn apply_and_mark(
+        &mut self,
+        sent: &[RecordState],
+        mut known: Option<Vec<RecordState>>,
+        outcomes: &[PushOutcome],
+        mut next: &[Batch],
+        phase: &mut PushPhase,
+    ) -> Result<bool> {
         let keys: Vec<_> = sent.iter().map(|state| state.key.clone()).collect();
         let mut current: BTreeMap<RecordKey, RemoteState> = BTreeMap::new();
         loop {
-            let states = self.inner.store.load_records(&keys).await?;
+            let states = match known.take() {
+                Some(states) => states,
+                None => self.inner.store.load_records(&keys).await?,
+            };
             let mut changes = ChangeSet::at(self.inner.now());
             let mut settled = Vec::new();
             let mut unread = Vec::new();
@@ -71,7 +88,7 @@ impl Run<'_> {
                     mut acknowledged => {
                         if let Some(transition) = acknowledged.transition_mut() {
                             transition.before = before;
-                            transition.add_to(&mut changes);
+                            transition.add_to_stored(&mut changes);
                         }
                         settled.push((op.op_id, outcome, acknowledged));
                     }
@@ -86,10 +103,12 @@ impl Run<'_> {
                 continue;
             }
             self.block_followers(sent, outcomes, &mut changes).await?;
+            next.iter().for_each(|batch| batch.add_marks(&mut changes));
             if changes.is_empty() || self.commit(changes).await? == CommitOutcome::Committed {
                 self.count(settled, phase);
-                return Ok(());
+                return Ok(!next.is_empty());
             }
+            next = &[];
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::PushPhase;
 use crate::{
-    change_set::{ChangeSet, CommitOutcome, OpChange},
+    change_set::ChangeSet,
     delta::RemoteState,
     engine::{batch::parents_in_batch, run::Run},
     error::Result,
@@ -86,7 +86,7 @@ impl Run<'_> {
             }
         }
         if !outdated.is_empty() {
-            self.apply_outcomes(&outdated, &outcomes, phase).await?;
+            self.apply_outcomes(&outdated, None, &outcomes, phase).await?;
             // What goes with them, or after them, is put together anew.
             let depends =
                 |state: &RecordState| atomic || !parents_in_batch(self.inner, state, &outdated).is_empty();
@@ -135,31 +135,6 @@ impl Run<'_> {
             .map(|state| found.remove(&state.key).unwrap_or(Some(RemoteState::Missing)))
             .collect())
     }
-
-    /// Stores, before anything is sent, that these operations may have taken effect. `None` if a record changed
-    /// meanwhile; the batch is then put together anew. What is answered tells whether they were in doubt before.
-    pub(super) async fn mark_in_doubt(
-        &mut self,
-        states: Vec<RecordState>,
-    ) -> Result<Option<Vec<RecordState>>> {
-        let mut changes = ChangeSet::at(self.inner.now());
-        let mut marked = Vec::with_capacity(states.len());
-        for mut state in states {
-            let op = &mut state.ops[0];
-            op.attempts = op.attempts.saturating_add(1);
-            changes.ops.push(OpChange::MarkInDoubt {
-                key: state.key.clone(),
-                seq: op.seq,
-                attempts: op.attempts,
-            });
-            changes.touches.push((state.key.clone(), state.revision));
-            marked.push(state);
-        }
-        if changes.is_empty() {
-            return Ok(Some(marked));
-        }
-        Ok((self.commit(changes).await? == CommitOutcome::Committed).then_some(marked))
-    }
 }
 
 /// The answer to an operation on a record that nobody can read at the remote.
@@ -173,7 +148,7 @@ fn not_understood() -> PushOutcome {
 
 /// Whether the first operation of a record would apply to any state, although it was made on the knowledge that
 /// there is nothing. Only a create can say that.
-fn is_unconditional(state: &RecordState) -> bool {
+pub(super) fn is_unconditional(state: &RecordState) -> bool {
     let head = state.ops.first();
     let nothing = |op: &PendingOp| op.kind != OpKind::Create && op.base == Some(RemoteState::Missing);
     head.is_some_and(nothing)

@@ -31,6 +31,7 @@ mod status;
 mod steps;
 mod time;
 mod timed;
+mod together;
 mod watching;
 mod world;
 mod writes;
