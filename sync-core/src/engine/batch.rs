@@ -91,10 +91,10 @@ pub(crate) async fn next_batch(
         .collections
         .values()
         .all(|known| known.schema.parents.is_empty());
+    // What is read at the remote before it is sent is read here anew for each push.
+    let reads_ahead = independent && inner.capabilities.conditional_write;
     let singles = limits.singles.max(1);
     let pushes = if reads_ahead { READ_TOGETHER / singles } else { 1 };
-    // What is read before it is sent is read anew for each push.
-    let reads_ahead = independent && inner.capabilities.conditional_write;
     // A whole number of pushes, so that none is sent half empty.
     let mut window = singles * pushes.max(1);
     let mut after_seq = None;
