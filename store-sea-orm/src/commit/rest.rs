@@ -48,7 +48,7 @@ pub(super) fn write(
     for (name, value) in &changes.settings {
         write_setting(batch, name, value.as_deref());
     }
-if let Some(fence) = changes.fence.as_ref().filter(|_| changes.gives_back) {
+    if let Some(fence) = changes.fence.as_ref().filter(|_| changes.gives_back) {
         let sql = give_back(batch.dialect, fence)?;
         batch.add(sql);
     }

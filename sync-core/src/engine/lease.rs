@@ -105,6 +105,11 @@ impl Lease {
         self.given_back = true;
     }
 
+    /// Whether a commit gave the lease back.
+    pub(crate) fn is_given_back(&self) -> bool {
+        self.given_back
+    }
+
     /// Gives the lease back, unless a commit has. If that fails, it runs out by itself.
     pub(crate) async fn release(self, inner: &Inner) {
         if self.given_back {

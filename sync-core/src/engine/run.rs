@@ -158,7 +158,10 @@ impl Run<'_> {
             if !pull_first || self.report.requests > before_push {
                 self.pull(After::Sweep(request.sweep)).await?;
             }
-            self.sweep_where_due(request.sweep).await?;
+            // What becomes due in between waits for the next synchronization.
+            if !self.lease.is_given_back() {
+                self.sweep_where_due(request.sweep).await?;
+            }
         }
         Ok(())
     }
