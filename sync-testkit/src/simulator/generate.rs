@@ -67,7 +67,9 @@ fn default_weight(kind: FaultKind) -> u32 {
 /// The plan of a seed.
 pub fn plan_of(seed: u64, options: &PlanOptions) -> Plan {
     let mut dice = Dice::new(seed.wrapping_mul(0xA076_1D64_78BD_642F) ^ 0x51_7C_C1_B7);
-    let settings = settings(&mut dice, options);
+    let mut settings = settings(&mut dice, options);
+    // Not drawn, so that what is drawn of a seed does not depend on it.
+    settings.unrelated = seed % 5 == 4;
     let calm = dice.chance(options.calm);
     let mut drawn = Drawn {
         faults: if calm {
@@ -139,6 +141,7 @@ fn settings(dice: &mut Dice, options: &PlanOptions) -> Settings {
         scopes: dice.weighted(&[(1, 2), (2, 5), (3, 1)]),
         background: dice.chance(0.25),
         server_changes: dice.chance(0.08),
+        unrelated: false,
     }
 }
 

@@ -125,6 +125,7 @@ fn calm_plan(seed: u64, operations: usize) -> Plan {
             scopes: 2,
             background: false,
             server_changes: false,
+            unrelated: false,
         },
         steps,
     }

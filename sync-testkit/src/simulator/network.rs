@@ -32,6 +32,8 @@ pub(crate) struct Network {
     pub(crate) owner: Owner,
     /// The most operations of a push that the engine was told to send.
     pub(crate) push_batch: usize,
+    /// Whether records name parents.
+    pub(crate) related: bool,
 }
 
 /// The calls that faults tell apart.

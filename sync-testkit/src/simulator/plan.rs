@@ -86,6 +86,9 @@ pub struct Settings {
     /// Whether the server changes records on their way into the store.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub server_changes: bool,
+    /// Whether no record is the parent of another. Engines read what they push further ahead then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unrelated: bool,
 }
 
 /// One device.

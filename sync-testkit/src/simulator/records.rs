@@ -99,10 +99,10 @@ pub(crate) fn changed(
     Payload::from_stored(text)
 }
 
-/// The description of a collection at a schema version.
-pub(crate) fn schema(name: &str, version: u32) -> Result<CollectionSchema> {
+/// The description of a collection at a schema version; `related` if its records name parents.
+pub(crate) fn schema(name: &str, version: u32, related: bool) -> Result<CollectionSchema> {
     let mut schema = CollectionSchema::untyped(name, "id")?;
-    if name == "items" {
+    if related && name == "items" {
         schema = schema.with_parent("list", "lists")?;
     }
     schema.schema_version = version;

@@ -98,9 +98,10 @@ impl Shrinking<'_> {
     }
 
     fn calm_settings(&mut self) {
-        let changes: [fn(&mut Plan); 4] = [
+        let changes: [fn(&mut Plan); 5] = [
             |plan| plan.settings.background = false,
             |plan| plan.settings.server_changes = false,
+            |plan| plan.settings.unrelated = false,
             |plan| plan.settings.scopes = 1,
             |plan| {
                 for device in &mut plan.settings.devices {

@@ -134,7 +134,9 @@ pub(crate) async fn check_push(network: &Network, batch: &PushBatch) -> Result<(
                 format!("device {device}: {op:?} is pushed without what it was made on: {state:?}")
             });
         }
-        let Some(parent) = parent_of(op) else { continue };
+        let Some(parent) = parent_of(op).filter(|_| network.related) else {
+            continue;
+        };
         let parent = store.load_records(std::slice::from_ref(&parent)).await?;
         let unborn = |state: &RecordState| {
             let head = state.ops.first();

@@ -221,12 +221,14 @@ impl<'a> World<'a> {
             owner,
         });
         let push_batch = device.settings.push_batch;
+        let related = !self.plan.settings.unrelated;
         let remote: Arc<dyn RemoteStore> = Arc::new(Network {
             remote: (self.doubles.remote)(Arc::clone(&device.connection)),
             shared: Arc::clone(&self.shared),
             device: number,
             owner,
             push_batch: push_batch as usize,
+            related,
         });
         let options = EngineOptions::default()
             .with_page_size(device.settings.page_size)
@@ -242,8 +244,8 @@ impl<'a> World<'a> {
         );
         let resolver = WatchedResolver::new(self.plan.settings.decider, &self.shared);
         let building = SyncEngine::builder((self.doubles.store)(store), remote)
-            .register_schema(schema("lists", device.schema_version)?, resolver.clone())
-            .register_schema(schema("items", device.schema_version)?, resolver)
+            .register_schema(schema("lists", device.schema_version, related)?, resolver.clone())
+            .register_schema(schema("items", device.schema_version, related)?, resolver)
             .options(options)
             .effects(effects)
             .build();
