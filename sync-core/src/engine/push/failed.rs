@@ -40,8 +40,7 @@ impl Run<'_> {
                     message: error.message().to_owned(),
                     field: error.field().map(str::to_owned),
                 };
-                self.apply_outcomes(sent, None, &vec![outcome; sent.len()], phase)
-                    .await
+                self.apply_outcomes(sent, &vec![outcome; sent.len()], phase).await
             }
             ErrorKind::TooLarge | ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::Unsupported => {
                 self.not_sent(sent, &error).await?;
@@ -57,7 +56,7 @@ impl Run<'_> {
                 let outcome = PushOutcome::Unknown {
                     reason: error.message().to_owned(),
                 };
-                self.apply_outcomes(sent, None, &vec![outcome; sent.len()], phase)
+                self.apply_outcomes(sent, &vec![outcome; sent.len()], phase)
                     .await?;
                 if phase.failures_in_a_row >= MAX_FAILURES_IN_A_ROW {
                     Err(error)

@@ -181,8 +181,7 @@ impl Run<'_> {
                 let applied = |outcome: &PushOutcome| matches!(outcome, PushOutcome::Applied { .. });
                 if batch.atomic || !outcomes.iter().all(applied) {
                     self.store_answers(phase).await?;
-                    let known = batch.as_marked();
-                    return self.apply_outcomes(&batch.sent, known, &outcomes, phase).await;
+                    return self.apply_outcomes(&batch.sent, &outcomes, phase).await;
                 }
                 if phase.answered.is_empty() {
                     phase.waiting_since = now;

@@ -28,20 +28,21 @@ impl Run<'_> {
         }
     }
 
-    /// Commits what the answers mean. `known` are the records as the store holds them, if nobody changed them.
+    /// Commits what the answers mean for the records as they are now: a resolver must not be asked about what another
+    /// process has settled since.
     pub(super) async fn apply_outcomes(
         &mut self,
         sent: &[RecordState],
-        known: Option<Vec<RecordState>>,
         outcomes: &[PushOutcome],
         phase: &mut PushPhase,
     ) -> Result<()> {
-        let applied = self.apply_and_mark(sent, known, outcomes, &[], phase);
+        let applied = self.apply_and_mark(sent, None, outcomes, &[], phase);
         applied.await.map(drop)
     }
 
-    /// Commits what the answers mean, and marks what is sent next. Records that changed meanwhile are read again, and
-    /// the answers applied to what they are now; then nothing is marked. Returns whether it was.
+    /// Commits what the answers mean, and marks what is sent next. `known` are the records as the store holds them, if
+    /// nobody changed them. Those that changed are read again, and the answers applied to what they are now; then
+    /// nothing is marked. Returns whether it was.
     pub(super) async fn apply_and_mark(
         &mut self,
         sent: &[RecordState],

@@ -86,7 +86,7 @@ impl Run<'_> {
             }
         }
         if !outdated.is_empty() {
-            self.apply_outcomes(&outdated, None, &outcomes, phase).await?;
+            self.apply_outcomes(&outdated, &outcomes, phase).await?;
             // What goes with them, or after them, is put together anew.
             let depends =
                 |state: &RecordState| atomic || !parents_in_batch(self.inner, state, &outdated).is_empty();

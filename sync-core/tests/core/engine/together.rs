@@ -1,13 +1,21 @@
 //! What is stored together: the answers to several pushes with the marks of what is sent next, and the end of a pull
 //! with its last page and the lease.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use adapter_memory::faults::{Call, Fault};
-use sync_core::{EngineOptions, ErrorKind, LocalStore, OpState, SyncError};
+use sync_core::{
+    ChangeSet, EngineOptions, ErrorKind, LocalStore, OpChange, OpState, SyncError,
+    resolve::{Conflict, ConflictResolver, Resolution},
+};
 use uuid::Uuid;
 
 use super::{
     hooks::Moment,
-    lab::{Lab, NeverAsked, Probe},
+    lab::{Lab, NeverAsked, Probe, payload},
     world::{key, remote_titles, scope, titles, todo},
 };
 
@@ -284,4 +292,41 @@ async fn a_lost_answer_among_fast_ones_is_resolved() {
             Some(todo("1", "tea"))
         );
     }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Counting(Arc<AtomicUsize>);
+
+impl ConflictResolver for Counting {
+    fn name(&self) -> &str {
+        "counting"
+    }
+
+    fn resolve(&self, _: &Conflict) -> sync_core::Result<Resolution> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(Resolution::KeepLocal)
+    }
+}
+
+// Simulator, seed 7147: another process had settled the operation when the answer to an earlier request came.
+#[tokio::test]
+async fn nobody_is_asked_about_an_operation_that_was_settled_before_its_answer_came() {
+    let lab = Lab::new();
+    let resolver = Counting::default();
+    let a = lab.device_with(resolver.clone(), EngineOptions::default()).await;
+    a.sync().await;
+    a.create("1", "tea").await;
+    lab.remote.put(&key("1"), payload("1", "milk"));
+    let store = a.store.clone();
+    a.hooks.once(Moment::AfterPush, move || async move {
+        let record = store.load_records(&[key("1")]).await.unwrap().remove(0);
+        let settled = ChangeSet {
+            ops: vec![OpChange::Remove(record.ops[0].op_id)],
+            touches: vec![(record.key, record.revision)],
+            ..ChangeSet::at(record.ops[0].enqueued_at)
+        };
+        store.commit(settled).await.unwrap();
+    });
+    a.sync().await;
+    assert_eq!((a.pending().await, resolver.0.load(Ordering::Relaxed)), (0, 0));
 }
