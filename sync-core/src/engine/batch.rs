@@ -102,7 +102,7 @@ pub(crate) async fn next_batch(
         let query = OpQuery {
             scope: Some(scope.clone()),
             states: vec![OpStateKind::Queued, OpStateKind::InDoubt],
-            due_by: Some(inner.now()),
+            due_by: Some(inner.due_by()),
             heads_only: true,
             after_seq,
             limit: Some(window as u64),
@@ -172,7 +172,7 @@ impl<'a> Arranger<'a> {
     async fn load(inner: &'a Inner, held: &'a BTreeSet<RecordKey>, keys: &[RecordKey]) -> Result<Self> {
         let mut arranger = Self {
             inner,
-            now: inner.now(),
+            now: inner.due_by(),
             held,
             candidates: Vec::new(),
             known: BTreeMap::new(),

@@ -311,6 +311,11 @@ impl Inner {
         self.effects.clock.now()
     }
 
+    /// What is due by this time may be sent now: also what was never tried, however wrong the clock is.
+    pub(crate) fn due_by(&self) -> Timestamp {
+        self.now().max(Timestamp::EPOCH)
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         *self.stopped.borrow()
     }

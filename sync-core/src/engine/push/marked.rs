@@ -1,7 +1,7 @@
 //! Operations that the store holds to be in doubt: marked before they are sent, and settled together when the remote
 //! answers fast.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::PushPhase;
 use crate::{
@@ -23,6 +23,8 @@ pub(super) struct Batch {
     pub(super) atomic: bool,
     /// Whether they were read as the store holds them, and not brought to a newer schema version.
     as_stored: bool,
+    /// Whether nothing is sent between the mark and this.
+    goes_first: bool,
 }
 
 impl Batch {
@@ -35,6 +37,7 @@ impl Batch {
             sent,
             atomic,
             as_stored,
+            goes_first: false,
         }
     }
 
@@ -99,11 +102,33 @@ impl Run<'_> {
     }
 
     fn take_marked(&self, next: Vec<Batch>, marked: bool, phase: &mut PushPhase) {
-        if marked {
-            phase.marked.extend(next);
-        } else {
+        if !marked {
             phase.ahead.clear();
+            return;
         }
+        phase.marked.extend(next);
+        if let Some(first) = phase.marked.front_mut() {
+            first.goes_first = true;
+        }
+    }
+
+    /// Whether the records are still as the mark left them. While others were on their way, the user may have
+    /// discarded what was to be sent next.
+    pub(super) async fn is_as_marked(&self, batch: &Batch) -> Result<bool> {
+        if batch.goes_first {
+            return Ok(true);
+        }
+        for states in batch.sent.chunk_by(|a, b| a.key.target == b.key.target) {
+            let ids: Vec<_> = states.iter().map(|state| state.key.id.clone()).collect();
+            let target = &states[0].key.target;
+            let summaries = self.inner.store.load_summaries(target, &ids).await?;
+            let revisions: BTreeMap<_, _> = summaries.iter().map(|now| (&now.id, now.revision)).collect();
+            let changed = |state: &RecordState| revisions.get(&state.key.id) != Some(&(state.revision + 1));
+            if states.iter().any(changed) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Stores the answers that wait, unless they may wait for more.
@@ -146,7 +171,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// After a failure: stores the answers that wait, and that what was marked has not been sent. What cannot be stored
+    /// After a failure, or if a mark is out of date: stores the answers that wait, and that what was marked has not been sent. What cannot be stored
     /// stays in doubt, and is settled by the next push.
     pub(super) async fn put_in_order(&mut self, phase: &mut PushPhase) {
         phase.ahead.clear();

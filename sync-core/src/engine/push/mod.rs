@@ -88,7 +88,11 @@ impl Run<'_> {
     async fn push_all(&mut self, phase: &mut PushPhase) -> Result<()> {
         loop {
             match phase.marked.pop_front() {
-                Some(batch) => self.push_batch(batch, phase).await?,
+                Some(batch) if self.is_as_marked(&batch).await? => self.push_batch(batch, phase).await?,
+                Some(batch) => {
+                    phase.marked.push_front(batch);
+                    self.put_in_order(phase).await;
+                }
                 None => {
                     if !self.prepare(phase).await? {
                         return Ok(());

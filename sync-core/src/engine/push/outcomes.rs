@@ -210,7 +210,7 @@ impl Run<'_> {
                         .after
                         .ops
                         .first()
-                        .is_some_and(|op| op.next_attempt_at <= self.inner.now());
+                        .is_some_and(|op| op.next_attempt_at <= self.inner.due_by());
                     if !due {
                         phase.held.insert(transition.after.key);
                     }
