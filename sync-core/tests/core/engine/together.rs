@@ -330,3 +330,25 @@ async fn nobody_is_asked_about_an_operation_that_was_settled_before_its_answer_c
     a.sync().await;
     assert_eq!((a.pending().await, resolver.0.load(Ordering::Relaxed)), (0, 0));
 }
+
+// Simulator, seeds 319654 and 320614: it was marked together with the one before it, and sent although it was gone.
+#[tokio::test]
+async fn what_was_discarded_while_others_were_on_their_way_is_not_sent() {
+    for passed in 0..5 {
+        let lab = Lab::new();
+        let a = device(&lab, 0..6).await;
+        after_pushes(&a, passed);
+        let (store, engine) = (a.store.clone(), a.engine().clone());
+        a.hooks.once(Moment::AfterPush, move || async move {
+            let last = store.load_records(&[key("5")]).await.unwrap().remove(0);
+            engine.discard_op(last.ops[0].op_id).await.unwrap();
+        });
+        a.sync().await;
+        assert_eq!(a.pending().await, 0, "discarded after push {passed}");
+        assert!(
+            !remote_titles(&lab.remote).contains_key("5"),
+            "discarded after push {passed}"
+        );
+        assert_eq!(remote_titles(&lab.remote), a.titles().await);
+    }
+}
