@@ -91,7 +91,7 @@ fn the_schema_names_fields_as_they_are_serialized() {
 #[sync(
     collection = "tasks",
     index(owned_by, r#type, desc(changed_at)),
-    index(desc(changed_at))
+    index(desc(owned_by))
 )]
 struct Task {
     #[sync(id)]
@@ -114,7 +114,7 @@ fn an_index_over_several_fields_names_them_as_they_are_serialized_in_the_given_o
         named.collect::<Vec<_>>(),
         [
             vec![("ownedBy", false), ("type", false), ("at", true)],
-            vec![("at", true)],
+            vec![("ownedBy", true)],
         ]
     );
 }
