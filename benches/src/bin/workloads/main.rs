@@ -17,7 +17,8 @@
 //! | `w10` | writes of a batch, each with its queue entry, against pulled records without one |
 //!
 //! `BENCH_N` sets another number of records or operations. `BENCH_T0`, in nanoseconds since 1970, is when the
-//! launcher started this process (`w8`).
+//! launcher started this process (`w8`). `BENCH_SETTLE_WITHIN_MS` is the engine's `settle_within`, so that what is stored
+//! together does not depend on how fast the machine is.
 
 mod pull;
 mod queue;
@@ -28,7 +29,7 @@ mod report;
 mod start;
 mod write;
 
-use std::{path::Path, process::ExitCode, sync::Arc};
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use store_sea_orm::{Durability, OpenOptions, SeaOrmLocalStore};
 use sync_core::{EngineOptions, SimpleSyncOrchestrator, SyncEngine, SyncRecord, SyncScope};
@@ -151,13 +152,15 @@ async fn open_on<T: SyncRecord>(
     store: SeaOrmLocalStore,
     remote: Arc<Pages>,
 ) -> Result<SimpleSyncOrchestrator<T>, Failure> {
+    let mut options = EngineOptions::default()
+        .with_page_size(PAGE)
+        .with_commit_rows(10 * PAGE as usize);
+    if let Ok(millis) = std::env::var("BENCH_SETTLE_WITHIN_MS") {
+        options = options.with_settle_within(Duration::from_millis(millis.parse()?));
+    }
     let engine = SyncEngine::builder(Arc::new(store), remote)
         .register::<T>()
-        .options(
-            EngineOptions::default()
-                .with_page_size(PAGE)
-                .with_commit_rows(10 * PAGE as usize),
-        );
+        .options(options);
     Ok(engine.build().await?.of::<T>()?)
 }
 
