@@ -5,11 +5,13 @@ use std::{mem::take, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use sync_core::{
-    ChangeSet, CommitOutcome, Fence, LeaseAnswer, LocalRecord, LocalStore, Payload, RecordKey, RemoteState,
-    Result, StoreChange, StoreInfo, Target, Timestamp,
+    ChangeSet, CommitOutcome, Fence, LeaseAnswer, LocalRecord, LocalStore, OpChange, Payload, PendingOp,
+    RecordKey, RecordState, RecordWrite, RemoteState, Result, StoreChange, StoreInfo, Target, Timestamp,
     query::{FieldPath, QuerySpec},
 };
 use uuid::Uuid;
+
+use crate::case::give_way;
 
 /// What a [`WrongStore`] does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,22 +64,50 @@ impl WrongStore {
     }
 
     async fn commit_rows_before_operations(&self, mut changes: ChangeSet) -> Result<CommitOutcome> {
-        let second = ChangeSet {
-            ops: take(&mut changes.ops),
+        let carries = |change: &OpChange| matches!(change, OpChange::Append(_) | OpChange::Replace(_));
+        let (ops, rest): (Vec<_>, Vec<_>) = take(&mut changes.ops).into_iter().partition(carries);
+        if ops.is_empty() {
+            return self.inner.commit(ChangeSet { ops: rest, ..changes }).await;
+        }
+        let mut second = ChangeSet {
+            records: changes.records.clone(),
+            ops,
             unblock: take(&mut changes.unblock),
             clock: changes.clock.take(),
             ..ChangeSet::at(changes.now)
         };
-        match self.inner.commit(changes).await? {
-            CommitOutcome::Committed => self.inner.commit(second).await,
-            stale @ CommitOutcome::Stale(_) => Ok(stale),
+        changes.ops = rest;
+        // Each half says how many operations there are when it is done, so that no store can tell that it is one.
+        for (write, state) in changes
+            .records
+            .iter_mut()
+            .zip(self.states(&second.records).await?)
+        {
+            let removed = |op: &&PendingOp| changes.ops.contains(&OpChange::Remove(op.op_id));
+            let left = state.ops.len() - state.ops.iter().filter(removed).count();
+            write.pending = u32::try_from(left).unwrap_or(u32::MAX);
         }
+        let stale = self.inner.commit(changes).await?;
+        if stale != CommitOutcome::Committed {
+            return Ok(stale);
+        }
+        give_way().await;
+        let states = self.states(&second.records).await?;
+        for (write, state) in second.records.iter_mut().zip(states) {
+            write.read_revision = state.revision;
+        }
+        self.inner.commit(second).await
+    }
+
+    /// What the store has of the records that are written.
+    async fn states(&self, writes: &[RecordWrite]) -> Result<Vec<RecordState>> {
+        let keys: Vec<RecordKey> = writes.iter().map(|write| write.key.clone()).collect();
+        self.inner.load_records(&keys).await
     }
 
     async fn commit_without_guards(&self, mut changes: ChangeSet) -> Result<CommitOutcome> {
         changes.guards.clear();
-        let keys: Vec<RecordKey> = changes.records.iter().map(|write| write.key.clone()).collect();
-        let states = self.inner.load_records(&keys).await?;
+        let states = self.states(&changes.records).await?;
         for (write, state) in changes.records.iter_mut().zip(states) {
             write.read_revision = state.revision;
         }

@@ -64,8 +64,7 @@ pub enum Mistake {
     Store(StoreMistake),
 }
 
-/// Every mistake, by the name that the bug base knows it by. [`StoreMistake::CommitsRowsBeforeOperations`] is not among
-/// them: the simulated disk refuses half of such a write, which the crash ring finds on a real file.
+/// Every mistake, by the name that the bug base knows it by.
 pub const MISTAKES: &[(&str, Mistake)] = &[
     ("cursor_by_time", Mistake::Remote(RemoteMistake::CursorByTime)),
     (
@@ -106,6 +105,10 @@ pub const MISTAKES: &[(&str, Mistake)] = &[
     (
         "commits_in_two_halves",
         Mistake::Store(StoreMistake::CommitsInTwoHalves),
+    ),
+    (
+        "commits_rows_before_operations",
+        Mistake::Store(StoreMistake::CommitsRowsBeforeOperations),
     ),
     ("ignores_guards", Mistake::Store(StoreMistake::IgnoresGuards)),
     ("forgets_leases", Mistake::Store(StoreMistake::ForgetsLeases)),

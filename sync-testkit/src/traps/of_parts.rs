@@ -34,6 +34,13 @@ pub(super) const OF_PARTS: &[Trap] = &[
         double: Double::Within("a store with the mistake `CommitsInTwoHalves`"),
     },
     Trap {
+        name: "a_row_without_its_operation",
+        lost: "The row was saved, the disk was full before its operation was queued, and the write was never sent.",
+        sources: &["RCS-01", "SQ-01"],
+        body: Body::Code(a_row_without_its_operation),
+        double: Double::Within("a store with the mistake `CommitsRowsBeforeOperations`"),
+    },
+    Trap {
         name: "an_edit_while_a_page_is_merged",
         lost: "What the user wrote while a pulled page was merged was replaced by the merge with the write before.",
         sources: &["SC-01", "SQ-03"],
@@ -134,6 +141,30 @@ fn a_sync_point_without_its_rows(with_mistake: bool) -> BoxFuture<'static, Verdi
                 disk.has_room_for(usize::MAX);
                 device.pull_only(&scope()?).await?;
                 same(names(&["a", "b"]), ids(&device).await?).map_err(internal)
+            };
+            run.await.map_err(told)?;
+        }
+        Ok(())
+    })
+}
+
+fn a_row_without_its_operation(with_mistake: bool) -> BoxFuture<'static, Verdict> {
+    Box::pin(async move {
+        for commits in 0..3 {
+            let run = async {
+                let (time, remote, disk) = (TestEffects::tokio(1), MemoryRemoteStore::new(), Disk::new());
+                let mistake = StoreMistake::CommitsRowsBeforeOperations;
+                let store = on(disk.clone(), mistake, with_mistake);
+                let device = engine_on(store.clone(), &remote, &time).await?;
+                disk.has_room_for(commits);
+                let _ = device.write(Write::create_raw(key("x")?, payload(1)?)).await;
+                disk.has_room_for(usize::MAX);
+                device.stop();
+                let again = engine_on(store, &remote, &time).await?;
+                let shown = ids(&again).await?;
+                again.synchronize(&scope()?).await?;
+                let sent = remote.dump(&target()?).into_keys();
+                same(shown, sent.map(|id| id.to_string()).collect()).map_err(internal)
             };
             run.await.map_err(told)?;
         }
