@@ -219,7 +219,7 @@ impl Victim {
 }
 
 async fn open(store: &Path, driver: SqliteDriver) -> Result<SeaOrmLocalStore> {
-    SeaOrmLocalStore::open(OpenOptions::file(store).sqlite_driver(driver)).await
+    SeaOrmLocalStore::open(OpenOptions::file(store).sqlite_driver(driver).wal_pages(64)).await
 }
 
 async fn orchestrator(

@@ -221,6 +221,8 @@ impl OpenStore {
         let options = OpenOptions::file(disk.path())
             .vfs(Disk::VFS)
             .readers(1)
+            // So short that pages are moved into the file all the time.
+            .wal_pages(24)
             .busy_timeout(Duration::from_millis(20));
         let open = async |options| SeaOrmLocalStore::open(options).await.map(Arc::new);
         let (store, connection): (Arc<dyn LocalStore>, _) = match subject {

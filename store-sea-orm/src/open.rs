@@ -234,6 +234,7 @@ async fn pool(
         .idle_timeout(None)
         .max_lifetime(None);
     let (durability, busy_timeout, cache_kib) = (options.durability, options.busy_timeout, options.cache_kib);
+    let wal_pages = options.wal_pages;
     pool.map_sqlx_sqlite_opts(move |settings| {
         let settings = file(settings)
             .busy_timeout(busy_timeout)
@@ -247,8 +248,7 @@ async fn pool(
         match access {
             Access::Writer { read_only: false } => settings
                 .journal_mode(SqliteJournalMode::Wal)
-                // Fewer checkpoints: a bulk of random ids writes the same pages again and again.
-                .pragma("wal_autocheckpoint", "8000")
+                .pragma("wal_autocheckpoint", wal_pages.to_string())
                 .pragma("journal_size_limit", "67108864"),
             Access::Writer { read_only: true } => settings,
             Access::Reader => settings.pragma("query_only", "ON"),

@@ -79,6 +79,8 @@ pub struct OpenOptions {
     pub(crate) busy_timeout: Duration,
     pub(crate) readers: u32,
     pub(crate) cache_kib: u32,
+    #[cfg(feature = "sqlite")]
+    pub(crate) wal_pages: u32,
     pub(crate) record_cache_kib: u32,
     pub(crate) query_cache_kib: u32,
     #[cfg(feature = "sqlite")]
@@ -117,6 +119,8 @@ impl OpenOptions {
             busy_timeout: Duration::from_secs(10),
             readers: 4,
             cache_kib: 16 * 1024,
+            #[cfg(feature = "sqlite")]
+            wal_pages: 8_000,
             record_cache_kib: 8 * 1024,
             query_cache_kib: 16 * 1024,
             #[cfg(feature = "sqlite")]
@@ -172,6 +176,17 @@ impl OpenOptions {
     #[must_use]
     pub fn cache_kib(mut self, kib: u32) -> Self {
         self.cache_kib = kib;
+        self
+    }
+
+    /// How long SQLite's write-ahead log may get before its pages are moved into the database file, in pages of 4 KiB
+    /// (see [`wal_autocheckpoint`](https://sqlite.org/pragma.html#pragma_wal_autocheckpoint)); 8,000 by default, at
+    /// least 1. A page that is written again before that is moved once. [`SqliteDriver::Direct`] begins earlier, on a
+    /// thread of its own, and only makes writes wait if the log gets twice as long.
+    #[cfg(feature = "sqlite")]
+    #[must_use]
+    pub fn wal_pages(mut self, pages: u32) -> Self {
+        self.wal_pages = pages.max(1);
         self
     }
 

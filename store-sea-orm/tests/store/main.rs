@@ -17,3 +17,5 @@ mod servers;
 mod sqlx;
 #[cfg(feature = "rusqlite")]
 mod tables;
+#[cfg(feature = "rusqlite")]
+mod write_ahead_log;

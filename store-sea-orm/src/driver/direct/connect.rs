@@ -9,7 +9,11 @@ use std::{
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use sync_core::{ErrorKind, Result, SyncError};
 
-use super::{DirectDatabase, Idle, Readers, writer::Writer};
+use super::{
+    DirectDatabase, Idle, Readers,
+    checkpoint::{self, Checkpoints},
+    writer::Writer,
+};
 use crate::{
     error::from_rusqlite,
     options::{Durability, OpenOptions},
@@ -32,6 +36,7 @@ pub(super) struct Settings {
     durability: Durability,
     busy_timeout: Duration,
     cache_kib: u32,
+    pub(super) wal_pages: u32,
     vfs: Option<String>,
 }
 
@@ -42,11 +47,13 @@ pub(crate) async fn open(options: &OpenOptions, place: Place) -> Result<DirectDa
         durability: options.durability,
         busy_timeout: options.busy_timeout,
         cache_kib: options.cache_kib,
+        wal_pages: options.wal_pages,
         vfs: options.vfs.clone(),
     };
     let most = usize::try_from(options.readers).unwrap_or(usize::MAX);
     let opened = tokio::task::spawn_blocking(move || {
         let connection = Arc::new(Mutex::new(writer(&settings)?));
+        let checkpoints = Checkpoints::new(settings.clone());
         let readers = match settings.place {
             Place::Memory => Readers::Writer(Arc::clone(&connection)),
             Place::File(_) => Readers::Own(
@@ -58,7 +65,7 @@ pub(crate) async fn open(options: &OpenOptions, place: Place) -> Result<DirectDa
                 Arc::downgrade(&connection),
             ),
         };
-        let writer = Writer::start(connection)?;
+        let writer = Writer::start(connection, checkpoints)?;
         Ok(DirectDatabase { writer, readers })
     });
     opened.await.unwrap_or_else(|error| {
@@ -88,19 +95,28 @@ fn try_writer(settings: &Settings) -> rusqlite::Result<Connection> {
     let connection = connect(settings, OpenFlags::SQLITE_OPEN_CREATE)?;
     if let Place::File(_) = settings.place {
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(
-            None,
-            "synchronous",
-            match settings.durability {
-                Durability::Full => "FULL",
-                Durability::Normal => "NORMAL",
-            },
-        )?;
-        // Fewer checkpoints: a bulk of random ids writes the same pages again and again.
-        connection.pragma_update(None, "wal_autocheckpoint", 8_000)?;
+        connection.pragma_update(None, "synchronous", synchronous(settings))?;
         connection.pragma_update(None, "journal_size_limit", 67_108_864)?;
+        checkpoint::count_pages(&connection);
     }
     Ok(connection)
+}
+
+fn synchronous(settings: &Settings) -> &'static str {
+    match settings.durability {
+        Durability::Full => "FULL",
+        Durability::Normal => "NORMAL",
+    }
+}
+
+/// Opens a connection that moves pages from the write-ahead log into the file.
+pub(super) fn checkpointer(settings: &Settings) -> Result<Connection> {
+    let open = || {
+        let connection = connect(settings, OpenFlags::empty())?;
+        connection.pragma_update(None, "synchronous", synchronous(settings))?;
+        Ok(connection)
+    };
+    open().map_err(|error| from_rusqlite(&error))
 }
 
 /// Opens a connection for reading.

@@ -4,6 +4,7 @@
 //! records in the calling task, since that takes less time than waking another thread, anything larger on tokio's
 //! threads for blocking work. A store in memory has one connection, and the writer's thread does the reading too.
 
+mod checkpoint;
 mod connect;
 mod statement;
 mod visit;

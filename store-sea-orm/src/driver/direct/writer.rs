@@ -17,7 +17,7 @@ use futures::channel::oneshot;
 use rusqlite::Connection;
 use sync_core::{ErrorKind, Result, SyncError};
 
-use super::{DirectTransaction, Lent, finish_now, lock, statement};
+use super::{DirectTransaction, Lent, checkpoint::Checkpoints, finish_now, lock, statement};
 use crate::{
     driver::{Step, Transaction, Write},
     error::stopped,
@@ -100,10 +100,11 @@ fn ended_early(panic: &(dyn Any + Send)) -> SyncError {
 
 impl Writer {
     /// Starts the thread. It ends when the writer is closed or dropped.
-    pub(super) fn start(connection: Arc<Mutex<Connection>>) -> Result<Self> {
+    pub(super) fn start(connection: Arc<Mutex<Connection>>, checkpoints: Checkpoints) -> Result<Self> {
         let (orders, receiver) = mpsc::channel();
         let worker = Worker {
             connection,
+            checkpoints,
             orders: receiver,
         };
         thread::Builder::new()
@@ -162,11 +163,12 @@ impl Writer {
 
 struct Worker {
     connection: Arc<Mutex<Connection>>,
+    checkpoints: Checkpoints,
     orders: Receiver<Order>,
 }
 
 impl Worker {
-    fn work(self) {
+    fn work(mut self) {
         while let Some(first) = self.next() {
             let mut group = Vec::new();
             let mut order = Some(first);
@@ -184,6 +186,7 @@ impl Worker {
                     }
                     Order::End(done) => {
                         self.commit(group);
+                        drop(self.checkpoints);
                         // Of a file it is the last handle, so that this closes the connection.
                         drop(self.connection);
                         let _ = done.send(());
@@ -213,8 +216,16 @@ impl Worker {
         }
     }
 
+    /// Runs these writes, and keeps the write-ahead log short once they are answered.
+    fn commit(&mut self, group: Vec<Box<dyn Job>>) {
+        if !group.is_empty() {
+            self.commit_together(group);
+            self.checkpoints.after_commit(&self.connection);
+        }
+    }
+
     /// Runs these writes in one transaction, and each in its own if that fails as a whole.
-    fn commit(&self, mut group: Vec<Box<dyn Job>>) {
+    fn commit_together(&self, mut group: Vec<Box<dyn Job>>) {
         if group.len() > 1 {
             if let Err(error) = self.control("BEGIN IMMEDIATE") {
                 // Whoever holds the lock was waited for; it would not help to do that once for each of them.
