@@ -244,7 +244,11 @@ mod tests {
         assert_eq!(pace.next(7_006, None), Next::Nothing);
         assert_eq!(pace.next(11_999, None), Next::Nothing);
         assert_eq!(pace.next(12_000, None), Next::Start);
-        assert_eq!(pace.next(16_000, Some(false)), Next::Nothing, "that would hold writes up for nothing");
+        assert_eq!(
+            pace.next(16_000, Some(false)),
+            Next::Nothing,
+            "that would hold writes up for nothing"
+        );
         assert_eq!(pace.next(18_000, Some(false)), Next::Finish);
     }
 
