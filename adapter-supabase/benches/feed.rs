@@ -1,16 +1,19 @@
 //! What the change feed costs in the database: pulls and pushes under row-level security on 63,000 rows.
 //!
 //! `TEST_POSTGRES_URL=... cargo bench -p adapter-supabase --bench feed`. Every call is a transaction of its own on one
-//! connection. What is printed is the median of the time that the server's process was on a processor, where Linux tells
-//! it, so that other work on the machine does not count; else the median of the elapsed time. A plain insert into the
-//! same table, with the same policies, is measured in the same run, since figures of different machines compare badly.
+//! connection, with the arguments as a client sends them. What is printed is the median of the time that the server's
+//! process was on a processor, where Linux tells it, so that other work on the machine does not count; else the median of
+//! the elapsed time. A plain insert into the same table, with the same policies, is measured in the same run, since
+//! figures of different machines compare badly.
 
 #![allow(missing_docs)]
 
 use std::time::{Duration, Instant};
 
 use adapter_supabase::migration::{FeedMigration, FeedTable, ScopeRule};
+use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use uuid::Uuid;
 
 const ROLES: &str = include_str!("../tests/supabase/feed/roles.sql");
 const PROJECT: &str = include_str!("../tests/supabase/feed/project.sql");
@@ -21,54 +24,113 @@ const ROWS: &str = "
     insert into sync.member select 's' || n, 'a0000000-0000-4000-8000-00000000000a' from generate_series(0, 20) n;
     insert into public.todo (scope, title) select 's' || n % 21, 'title ' || n from generate_series(1, 63000) n;
     vacuum analyze";
-/// A batch of new records; the argument is how many.
-const CREATES: &str =
-    "(select jsonb_agg(jsonb_build_object('op', gen_random_uuid(), 'kind', 'create', 'collection', 'todo',
-    'id', u, 'row', jsonb_build_object('id', u, 'title', 't', 'done', false), 'stamp', 's'))
-    from (select gen_random_uuid() u from generate_series(1, NUMBER)) x)";
-/// A batch of changes of one field of records of the scope.
-const UPDATES: &str =
-    "(select jsonb_agg(jsonb_build_object('op', gen_random_uuid(), 'kind', 'update', 'collection', 'todo',
-    'id', u, 'row', jsonb_build_object('id', u, 'title', 'changed'), 'fields', array['title'], 'stamp', 's'))
-    from (select id u from public.todo where scope = 's4' limit NUMBER) x)";
+/// The records of a scope that rested the longest, with their versions.
+const RECORDS: &str = "select c.id, (m.version_base + c.seq)::text from sync.change c cross join sync.meta m
+    where c.collection || '@' || c.scope = 'todo@' || $1 and not c.deleted order by c.seq limit $2";
+const ROUNDS: usize = 21;
 
 type Answer<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// What the operations of a push do.
+#[derive(Clone, Copy)]
+enum Kind {
+    Create,
+    Update,
+    Delete,
+}
+
+impl Kind {
+    /// The operation on a record, with all that the adapter sends.
+    fn operation(self, id: &str, base: &str) -> Value {
+        let mut operation =
+            json!({"op": Uuid::now_v7(), "collection": "todo", "id": id, "stamp": Uuid::now_v7()});
+        match self {
+            Self::Create => {
+                operation["kind"] = json!("create");
+                operation["row"] = json!({"id": id, "title": "t", "done": false});
+            }
+            Self::Update => {
+                operation["kind"] = json!("update");
+                operation["base"] = json!(base);
+                operation["row"] = json!({"id": id, "title": "changed"});
+                operation["fields"] = json!(["title"]);
+            }
+            Self::Delete => {
+                operation["kind"] = json!("delete");
+                operation["base"] = json!(base);
+            }
+        }
+        operation
+    }
+}
 
 struct Bench {
     connection: PgConnection,
     /// The process of the server that serves the connection.
     process: i32,
+    /// Another connection, for what is not measured.
+    aside: PgConnection,
 }
 
 impl Bench {
     async fn run(&mut self, sql: &str) -> Answer<()> {
-        self.connection.execute(AssertSqlSafe(sql.to_owned())).await?;
+        self.aside.execute(AssertSqlSafe(sql.to_owned())).await?;
         Ok(())
     }
 
-    /// The median time of a statement as the caller. `prepare` is run before each, outside the measured time.
-    async fn median(&mut self, rounds: usize, prepare: &str, sql: &str) -> Answer<Duration> {
-        let mut times = Vec::with_capacity(rounds);
-        for _ in 0..rounds {
-            let mut transaction = self.connection.begin().await?;
-            (&mut *transaction).execute(AssertSqlSafe(CALLER)).await?;
-            if !prepare.is_empty() {
-                let prepare = format!("select set_config('bench.batch', {prepare}::text, true)");
-                (&mut *transaction).execute(AssertSqlSafe(prepare)).await?;
-            }
-            let (begun, before) = (Instant::now(), times_of(self.process));
-            sqlx::query(AssertSqlSafe(sql.to_owned()))
-                .execute(&mut *transaction)
-                .await?;
-            let on_processor = before
-                .zip(times_of(self.process))
-                .map(|(before, after)| after - before);
-            times.push(on_processor.unwrap_or_else(|| begun.elapsed()));
-            transaction.commit().await?;
-        }
-        times.sort();
-        Ok(times[times.len() / 2])
+    /// The time of one statement as the caller, in a transaction of its own.
+    async fn time(&mut self, sql: &str, argument: &str) -> Answer<Duration> {
+        let mut transaction = self.connection.begin().await?;
+        (&mut *transaction).execute(AssertSqlSafe(CALLER)).await?;
+        let (begun, before) = (Instant::now(), times_of(self.process));
+        sqlx::query(AssertSqlSafe(sql.to_owned()))
+            .bind(argument)
+            .execute(&mut *transaction)
+            .await?;
+        let on_processor = before
+            .zip(times_of(self.process))
+            .map(|(before, after)| after - before);
+        transaction.commit().await?;
+        Ok(on_processor.unwrap_or_else(|| begun.elapsed()))
     }
+
+    async fn pull(&mut self, sql: &str, argument: &str) -> Answer<Duration> {
+        let mut times = Vec::with_capacity(ROUNDS);
+        for _ in 0..ROUNDS {
+            times.push(self.time(sql, argument).await?);
+        }
+        Ok(median(times))
+    }
+
+    /// Runs a statement over batches of so many operations.
+    async fn push(&mut self, sql: &str, kind: Kind, scope: &str, number: u32) -> Answer<Duration> {
+        let mut times = Vec::with_capacity(ROUNDS);
+        for _ in 0..ROUNDS {
+            let records: Vec<(String, String)> = match kind {
+                Kind::Create => (0..number)
+                    .map(|_| (Uuid::from_u128(rand::random()).to_string(), String::new()))
+                    .collect(),
+                Kind::Update | Kind::Delete => {
+                    sqlx::query_as(RECORDS)
+                        .bind(scope)
+                        .bind(i64::from(number))
+                        .fetch_all(&mut self.aside)
+                        .await?
+                }
+            };
+            let batch: Value = records
+                .iter()
+                .map(|(id, base)| kind.operation(id, base))
+                .collect();
+            times.push(self.time(sql, &batch.to_string()).await?);
+        }
+        Ok(median(times))
+    }
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
 }
 
 /// How long a process of this machine was on a processor so far.
@@ -104,13 +166,20 @@ async fn main() -> Answer<()> {
         .execute(AssertSqlSafe(format!("create database {name}")))
         .await?;
     let (base, _) = server.rsplit_once('/').ok_or("the URL names no database")?;
-    let mut connection = PgConnection::connect(&format!("{base}/{name}")).await?;
+    let url = format!("{base}/{name}");
+    let mut connection = PgConnection::connect(&url).await?;
     let process = sqlx::query_scalar("select pg_backend_pid()")
         .fetch_one(&mut connection)
         .await?;
-    let mut bench = Bench { connection, process };
+    let aside = PgConnection::connect(&url).await?;
+    let mut bench = Bench {
+        connection,
+        process,
+        aside,
+    };
     let measured = measure(&mut bench).await;
     bench.connection.close().await?;
+    bench.aside.close().await?;
     admin
         .execute(AssertSqlSafe(format!("drop database {name} with (force)")))
         .await?;
@@ -129,34 +198,40 @@ async fn measure(bench: &mut Bench) -> Answer<()> {
     }
     // A page is one call; the sweep of a whole scope of 3,000 rows says what a row costs.
     for size in [100, 500, 1000, 3000] {
-        let sql = format!("select length(public.sync_pull('s3', 'todo', null, {size})::text)");
-        report("pull, rows of a page", size, bench.median(21, "", &sql).await?);
+        let sql = "select length(public.sync_pull('s3', 'todo', null, $1::text::integer)::text)";
+        report(
+            "pull, rows of a page",
+            size,
+            bench.pull(sql, &size.to_string()).await?,
+        );
     }
-    let cursor = "public.sync_pull('s3', 'todo', null, 5000) ->> 'cursor'";
-    let empty = "select public.sync_pull('s3', 'todo', current_setting('bench.batch'))";
-    report(
-        "pull, nothing new",
-        0,
-        bench.median(21, &format!("({cursor})"), empty).await?,
-    );
+    let cursor: String =
+        sqlx::query_scalar("select epoch || ':' || seq from sync.meta, sync.scope where scope = 's3'")
+            .fetch_one(&mut bench.aside)
+            .await?;
+    let empty = "select length(public.sync_pull('s3', 'todo', $1)::text)";
+    report("pull, nothing new", 0, bench.pull(empty, &cursor).await?);
 
-    let push = |scope: &str| {
-        format!("select length(public.sync_push('{scope}', current_setting('bench.batch')::jsonb)::text)")
-    };
-    for (what, batch, scope) in [("push, creates", CREATES, "s2"), ("push, updates", UPDATES, "s4")] {
+    for (what, kind, scope) in [
+        ("push, creates", Kind::Create, "s2"),
+        ("push, updates", Kind::Update, "s4"),
+        ("push, deletes", Kind::Delete, "s5"),
+    ] {
+        let push = format!("select length(public.sync_push('{scope}', $1::text::jsonb)::text)");
         for number in [1, 10, 100, 500] {
-            let batch = batch.replace("NUMBER", &number.to_string());
-            report(what, number, bench.median(21, &batch, &push(scope)).await?);
+            // There are not as many records to delete.
+            if !(matches!(kind, Kind::Delete) && number > 100) {
+                report(what, number, bench.push(&push, kind, scope, number).await?);
+            }
         }
     }
     let plain = "insert into public.todo (id, scope, title, done)
         select (o ->> 'id')::uuid, 's2', o -> 'row' ->> 'title', (o -> 'row' ->> 'done')::boolean
-        from jsonb_array_elements(current_setting('bench.batch')::jsonb) o";
-    let batch = CREATES.replace("NUMBER", "100");
+        from jsonb_array_elements($1::text::jsonb) o";
     report(
         "plain insert, with the feed's triggers",
         100,
-        bench.median(21, &batch, plain).await?,
+        bench.push(plain, Kind::Create, "s2", 100).await?,
     );
     for trigger in ["sync_inserted", "sync_updated", "sync_deleted", "sync_truncated"] {
         bench
@@ -166,7 +241,7 @@ async fn measure(bench: &mut Bench) -> Answer<()> {
     report(
         "plain insert, without",
         100,
-        bench.median(21, &batch, plain).await?,
+        bench.push(plain, Kind::Create, "s2", 100).await?,
     );
     Ok(())
 }

@@ -1,19 +1,28 @@
 -- The change feed, 3 of 6: how changes of tables get into the index.
 
 -- Numbers a set of changes, in the order of their scopes, and writes them to the index. The scopes stay locked until
--- the commit, always taken in the same order. Rows of no scope are not noted. A push leaves the stamps of its records
--- in the setting sync.stamps; other writes have none.
+-- the commit, always taken in the same order. Rows of no scope are not noted. A push leaves its records and their
+-- stamps in settings; other writes have none.
 create or replace function sync.note(p_collection text, p_scopes text[], p_ids text[], p_deleted boolean[])
 returns void language plpgsql security definer set search_path = '' set enable_seqscan = off as $$
 declare
-  stamps jsonb := nullif(current_setting('sync.stamps', true), '')::jsonb -> p_collection;
+  stamps text[];
   before bigint;
 begin
   if coalesce(cardinality(p_ids), 0) = 0 then
     return;
   end if;
+  if current_setting('sync.pushed', true) = p_collection then
+    stamps := current_setting('sync.pushed_stamps');
+    if p_ids <> current_setting('sync.pushed_ids')::text[] then
+      stamps := array(
+        select pushed.stamp from unnest(p_ids) with ordinality u(id, place)
+        left join unnest(current_setting('sync.pushed_ids')::text[], stamps) pushed(id, stamp) on pushed.id = u.id
+        order by u.place);
+    end if;
+  end if;
   if p_scopes[1] = all(p_scopes) then
-    -- One scope, as nearly always: there is nothing to sort or to join.
+    -- One scope, as nearly always: there is nothing to sort.
     update sync.scope s set seq = s.seq + cardinality(p_ids) where s.scope = p_scopes[1]
       returning s.seq - cardinality(p_ids) into before;
     if not found then
@@ -21,11 +30,21 @@ begin
         on conflict (scope) do update set seq = s.seq + excluded.seq
         returning s.seq - cardinality(p_ids) into before;
     end if;
-    insert into sync.change as c (scope, collection, id, seq, deleted, changed_at, stamp)
-      select p_scopes[1], p_collection, u.id, before + u.place, u.deleted, clock_timestamp(), stamps ->> u.id
-      from unnest(p_ids, p_deleted) with ordinality u(id, deleted, place)
-      on conflict (scope, collection, id) do update
-      set seq = excluded.seq, deleted = excluded.deleted, changed_at = excluded.changed_at, stamp = excluded.stamp;
+    -- Whoever writes entries of a scope holds it, so those that are found stay where they are, and no others come.
+    with noted as materialized (
+      select u.id, u.deleted, u.stamp, u.place, known.entry
+      from unnest(p_ids, p_deleted, stamps) with ordinality u(id, deleted, stamp, place)
+      left join lateral (
+        select c.ctid as entry from sync.change c
+        where c.scope = p_scopes[1] and c.collection = p_collection and c.id = u.id offset 0) known on true
+    ), renewed as (
+      update sync.change c
+      set seq = before + noted.place, deleted = noted.deleted, changed_at = clock_timestamp(), stamp = noted.stamp
+      from noted where c.ctid = noted.entry
+    )
+    insert into sync.change (scope, collection, id, seq, deleted, changed_at, stamp)
+      select p_scopes[1], p_collection, noted.id, before + noted.place, noted.deleted, clock_timestamp(), noted.stamp
+      from noted where noted.entry is null;
     return;
   end if;
   insert into sync.scope (scope)
@@ -33,8 +52,8 @@ begin
     on conflict do nothing;
   perform 1 from sync.scope s where s.scope = any(p_scopes) order by s.scope for update;
   with noted as (
-    select u.scope, u.id, u.deleted, row_number() over (partition by u.scope order by u.place) as place
-    from unnest(p_scopes, p_ids, p_deleted) with ordinality u(scope, id, deleted, place)
+    select u.scope, u.id, u.deleted, u.stamp, row_number() over (partition by u.scope order by u.place) as place
+    from unnest(p_scopes, p_ids, p_deleted, stamps) with ordinality u(scope, id, deleted, stamp, place)
     where u.scope is not null
   ), numbered as (
     update sync.scope s set seq = s.seq + counted.number
@@ -43,8 +62,7 @@ begin
     returning s.scope, s.seq - counted.number as before
   )
   insert into sync.change as c (scope, collection, id, seq, deleted, changed_at, stamp)
-    select noted.scope, p_collection, noted.id, numbered.before + noted.place, noted.deleted, clock_timestamp(),
-      stamps ->> noted.id
+    select noted.scope, p_collection, noted.id, numbered.before + noted.place, noted.deleted, clock_timestamp(), noted.stamp
     from noted join numbered on numbered.scope = noted.scope
     on conflict (scope, collection, id) do update
     set seq = excluded.seq, deleted = excluded.deleted, changed_at = excluded.changed_at, stamp = excluded.stamp;

@@ -158,7 +158,7 @@ grant execute on function
   sync.live_entries(text, text, text, integer), sync.micros(timestamptz), sync.state(text, bigint, timestamptz, text, json),
   sync.states(text, text, text[]), sync.page(text, text, text, integer, boolean), sync.is_transient(text),
   sync.rejected(text, text, text), sync.outcome_of(integer, text, jsonb), sync.lock_scope(text), sync.decide(text, jsonb),
-  sync.settle(text, text, bigint, sync.step[], text[], jsonb[]),
+  sync.settle(text, text, bigint, sync.step[], text[], json[]),
   sync.raise_tombstones(text, text, text[]), sync.write(text, text, text, text[], sync.step[]),
   sync.write_run(text, text, text, text[], sync.step[]), sync.write_all(text, sync.step[]),
   sync.any_other(sync.outcome[], text), sync.retry(integer, uuid), sync.none_applied(sync.outcome[]),

@@ -9,29 +9,35 @@ declare
   scopes text[];
   ids text[];
   deleted boolean[];
+  scopes_before text[];
+  ids_before text[];
 begin
-  case tg_op
-    when 'INSERT' then
-      select array_agg(touched.scope), array_agg(touched.id::text), array_agg(here.id is null) into scopes, ids, deleted
-      from (select ({scope})::text as scope, {id} as id from new_rows) touched
-      left join lateral (
-        select r.{id} as id from {table} r where r.{id} = touched.id and ({scope})::text = touched.scope) here on true;
-    when 'DELETE' then
-      select array_agg(touched.scope), array_agg(touched.id::text), array_agg(here.id is null) into scopes, ids, deleted
-      from (select ({scope})::text as scope, {id} as id from old_rows) touched
-      left join lateral (
-        select r.{id} as id from {table} r where r.{id} = touched.id and ({scope})::text = touched.scope) here on true;
-    when 'UPDATE' then
+  if tg_op = 'TRUNCATE' then
+    perform sync.note_truncated({collection_literal});
+    return null;
+  elsif tg_op = 'DELETE' then
+    select array_agg(touched.scope), array_agg(touched.id::text), array_agg(here.id is null) into scopes, ids, deleted
+    from (select ({scope})::text as scope, {id} as id from old_rows) touched
+    left join lateral (
+      select r.{id} as id from {table} r where r.{id} = touched.id and ({scope})::text = touched.scope offset 0) here on true;
+  else
+    select array_agg(touched.scope), array_agg(touched.id::text), array_agg(here.id is null) into scopes, ids, deleted
+    from (select ({scope})::text as scope, {id} as id from new_rows) touched
+    left join lateral (
+      select r.{id} as id from {table} r where r.{id} = touched.id and ({scope})::text = touched.scope offset 0) here on true;
+  end if;
+  if tg_op = 'UPDATE' then
+    select array_agg(({scope})::text), array_agg({id}::text) into scopes_before, ids_before from old_rows;
+    if (scopes_before, ids_before) is distinct from (scopes, ids) then
+      -- A row went to another scope or changed its id.
       select array_agg(touched.scope), array_agg(touched.id::text), array_agg(here.id is null) into scopes, ids, deleted
       from (
         select ({scope})::text as scope, {id} as id from old_rows
         union select ({scope})::text, {id} from new_rows) touched
       left join lateral (
-        select r.{id} as id from {table} r where r.{id} = touched.id and ({scope})::text = touched.scope) here on true;
-    else
-      perform sync.note_truncated({collection_literal});
-      return null;
-  end case;
+        select r.{id} as id from {table} r where r.{id} = touched.id and ({scope})::text = touched.scope offset 0) here on true;
+    end if;
+  end if;
   perform sync.note({collection_literal}, scopes, ids, deleted);
   return null;
 end $capture$;

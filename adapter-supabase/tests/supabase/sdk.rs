@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use adapter_supabase::{ApiKey, SupabaseSdk};
 use serde_json::json;
+use supabase_stack::PostgresVersion;
 use sync_core::{ErrorKind, TokioTimer};
 
 use crate::table::project::Project;
@@ -13,9 +14,10 @@ const SQL: &str = "
     create function public.titles(p_owner text) returns jsonb language sql stable as
     $$ select jsonb_build_object('titles', jsonb_agg(title)) from public.todos where owner = p_owner $$";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn it_selects_and_calls_with_the_key_of_a_server() {
-    let Some(project) = Project::start(&[SQL]).await else {
+on_each_postgres!(it_selects_and_calls_with_the_key_of_a_server,);
+
+async fn it_selects_and_calls_with_the_key_of_a_server(postgres: PostgresVersion) {
+    let Some(project) = Project::on(postgres, &[SQL]).await else {
         return;
     };
     let secret = ApiKey::new(project.stack.secret_key());

@@ -14,6 +14,7 @@ on_each_server!(
     a_newer_format_is_not_overwritten,
     an_older_format_is_brought_up,
     what_an_earlier_version_wrote_with_is_replaced,
+    an_earlier_settling_is_not_left_beside_the_new_one,
     wrong_tables_are_refused_with_the_mend,
     names_with_quotes_and_spaces_work,
     missing_triggers_fail_a_push_loudly_and_reconcile_mends_them,
@@ -119,6 +120,23 @@ async fn what_an_earlier_version_wrote_with_is_replaced(project: &Project) {
         .value("select count(*) from pg_proc where pronamespace = 'sync'::regnamespace and proname in ('decide', 'settle')")
         .await;
     assert_eq!(left, 2, "none of the earlier ones is left beside the new ones");
+}
+
+async fn an_earlier_settling_is_not_left_beside_the_new_one(project: &Project) {
+    project
+        .run(
+            "create function sync.settle(
+               p_scope text, p_collection text, p_before bigint, p_steps sync.step[], p_ids text[], p_contents jsonb[]
+             ) returns sync.outcome[] language sql as 'select null::sync.outcome[]'",
+        )
+        .await;
+    project.run(&migration().to_sql().unwrap()).await;
+    project
+        .ada()
+        .apply("s", create(&id(1), json!({"title": "one"})))
+        .await;
+    let sql = "select count(*) from pg_proc where pronamespace = 'sync'::regnamespace and proname = 'settle'";
+    assert_eq!(project.value::<i64>(sql).await, 1);
 }
 
 async fn wrong_tables_are_refused_with_the_mend(project: &Project) {

@@ -22,6 +22,8 @@ on_each_server!(
     a_push_has_a_limit,
     an_id_that_is_not_canonical_is_rejected,
     a_row_changed_by_a_trigger_comes_back_as_stored,
+    what_triggers_write_beside_a_push_has_no_stamp_of_it,
+    records_that_exchange_their_ids_in_one_statement_are_both_told,
     the_scope_column_is_filled_and_rows_stay_in_their_scope,
     a_collection_with_scopes_by_key_and_number_ids_works,
 );
@@ -363,6 +365,78 @@ async fn a_row_changed_by_a_trigger_comes_back_as_stored(project: &Project) {
         .push("s", &[create(&id(2), json!({"title": "NEVER"}))])
         .await;
     assert_eq!(project.ada().get("s", &[&id(2)]).await[0]["deleted"], true);
+}
+
+async fn what_triggers_write_beside_a_push_has_no_stamp_of_it(project: &Project) {
+    project
+        .ada()
+        .apply("s", create(&id(1), json!({"title": "beside"})))
+        .await;
+    // Before the row is there, so that the other one is noted first.
+    project
+        .run(
+            "create function public.beside() returns trigger language plpgsql as $$
+             begin
+               if new.title <> 'beside' then update public.todo set amount = coalesce(amount, 0) + 1 where title = 'beside'; end if;
+               return new;
+             end $$;
+             create trigger beside before insert or update on public.todo for each row execute function public.beside()",
+        )
+        .await;
+    let mut batch: Vec<_> = (2..=4)
+        .map(|n| create(&id(n), json!({"title": "made"})))
+        .collect();
+    for (number, op) in batch.iter_mut().enumerate() {
+        op["stamp"] = json!(format!("stamp {number}"));
+    }
+    assert_eq!(kinds(&project.ada().push("s", &batch).await), ["applied"; 3]);
+    let mut changes: Vec<_> = (2..=4)
+        .map(|n| update(&id(n), None, json!({"title": "changed"})))
+        .collect();
+    for (number, op) in changes.iter_mut().enumerate() {
+        op["stamp"] = json!(format!("later {number}"));
+    }
+    assert_eq!(kinds(&project.ada().push("s", &changes).await), ["applied"; 3]);
+    let states = project.ada().get("s", &[&id(1), &id(2), &id(3), &id(4)]).await;
+    let stamps: Vec<_> = states.iter().map(|state| &state["stamp"]).collect();
+    assert_eq!(
+        stamps,
+        [
+            &Value::Null,
+            &json!("later 0"),
+            &json!("later 1"),
+            &json!("later 2")
+        ]
+    );
+    assert_eq!(states[0]["row"]["amount"], 6);
+}
+
+async fn records_that_exchange_their_ids_in_one_statement_are_both_told(project: &Project) {
+    project
+        .run("insert into public.task values (1, 'p', 'one'), (2, 'p', 'two'), (3, 'q', 'three')")
+        .await;
+    let service = project.role("service_role");
+    let page = service
+        .try_pull(("project?id=p", "task"), None, 10)
+        .await
+        .unwrap();
+    // One takes the place of one that goes, the other goes to a new one.
+    project
+        .run("alter table public.task drop constraint task_pkey; alter table public.task add unique (id) deferrable initially immediate;
+              update public.task set id = 3 - id where id < 3")
+        .await;
+    let later = service
+        .try_pull(("project?id=p", "task"), page["cursor"].as_str(), 10)
+        .await
+        .unwrap();
+    let mut told: Vec<_> = later["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| (change["id"].clone(), change["row"]["title"].clone()))
+        .collect();
+    told.sort_by_key(|(id, _)| id.to_string());
+    assert_eq!(told, [(json!("1"), json!("two")), (json!("2"), json!("one"))]);
 }
 
 async fn the_scope_column_is_filled_and_rows_stay_in_their_scope(project: &Project) {

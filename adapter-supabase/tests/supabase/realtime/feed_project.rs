@@ -65,14 +65,14 @@ impl TokenSource for Tokens {
 }
 
 impl FeedProject {
-    pub(super) async fn start() -> Option<Self> {
+    pub(super) async fn start(postgres: PostgresVersion) -> Option<Self> {
         let table = FeedTable::new("todo", ScopeRule::column("scope")).columns(["title"]);
         let migration = FeedMigration::new()
             .membership("select scope, user_id, can_write from public.members")
             .table(table)
             .to_sql()
             .unwrap();
-        let stack = Stack::for_tests(PostgresVersion::V15, &[TABLE, &migration, POLICIES]).await?;
+        let stack = Stack::for_tests(postgres, &[TABLE, &migration, POLICIES]).await?;
         let user = stack.add_user("ada@example.com", "secret").await.unwrap();
         let member = format!("insert into public.members values ('team', '{user}', true)");
         stack.run_sql(&member).await.unwrap();

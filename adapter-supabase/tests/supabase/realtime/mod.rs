@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use adapter_supabase::PhoenixVersion;
 use futures::StreamExt;
+use supabase_stack::PostgresVersion;
 use sync_core::{CollectionName, Poke, RemoteStore};
 
 use feed_project::FeedProject;
@@ -16,9 +17,20 @@ use crate::table::project::{Project, scope, table};
 
 const VERSIONS: [PhoenixVersion; 2] = [PhoenixVersion::V1, PhoenixVersion::V2];
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_feed_pokes_members_in_both_forms_of_the_protocol() {
-    let Some(project) = FeedProject::start().await else {
+on_each_postgres!(
+    the_feed_pokes_members_in_both_forms_of_the_protocol,
+    whoever_is_no_member_may_not_hear_the_pokes,
+    case_37_a_lost_poke_is_caught_up_with_by_the_next_pull,
+    case_38_a_killed_socket_is_joined_again_and_told_before_its_pokes,
+    case_39_changes_of_tables_are_told_from_system_ok_on_and_that_is_a_poke,
+    case_40_a_token_that_expires_is_renewed_and_the_channel_joined_again,
+    case_40_a_renewed_token_reaches_the_channel_before_the_old_one_expires,
+    case_41_a_join_refused_by_a_limit_leaves_pulling_and_comes_back,
+    a_scope_without_tables_is_refused_by_name,
+);
+
+async fn the_feed_pokes_members_in_both_forms_of_the_protocol(postgres: PostgresVersion) {
+    let Some(project) = FeedProject::start(postgres).await else {
         return;
     };
     for (number, version) in (1..).zip(VERSIONS) {
@@ -31,9 +43,8 @@ async fn the_feed_pokes_members_in_both_forms_of_the_protocol() {
     project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_no_member_may_not_hear_the_pokes() {
-    let Some(project) = FeedProject::start().await else {
+async fn whoever_is_no_member_may_not_hear_the_pokes(postgres: PostgresVersion) {
+    let Some(project) = FeedProject::start(postgres).await else {
         return;
     };
     project.stack.run_sql("truncate public.members").await.unwrap();
@@ -43,9 +54,8 @@ async fn whoever_is_no_member_may_not_hear_the_pokes() {
     project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn case_37_a_lost_poke_is_caught_up_with_by_the_next_pull() {
-    let Some(project) = FeedProject::start().await else {
+async fn case_37_a_lost_poke_is_caught_up_with_by_the_next_pull(postgres: PostgresVersion) {
+    let Some(project) = FeedProject::start(postgres).await else {
         return;
     };
     let remote = project.connect(PhoenixVersion::V2, Impatient::effects()).await;
@@ -64,9 +74,8 @@ async fn case_37_a_lost_poke_is_caught_up_with_by_the_next_pull() {
     project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn case_38_a_killed_socket_is_joined_again_and_told_before_its_pokes() {
-    let Some(project) = FeedProject::start().await else {
+async fn case_38_a_killed_socket_is_joined_again_and_told_before_its_pokes(postgres: PostgresVersion) {
+    let Some(project) = FeedProject::start(postgres).await else {
         return;
     };
     for version in VERSIONS {
@@ -83,9 +92,8 @@ async fn case_38_a_killed_socket_is_joined_again_and_told_before_its_pokes() {
     project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn case_39_changes_of_tables_are_told_from_system_ok_on_and_that_is_a_poke() {
-    let Some(project) = Project::start(&[]).await else {
+async fn case_39_changes_of_tables_are_told_from_system_ok_on_and_that_is_a_poke(postgres: PostgresVersion) {
+    let Some(project) = Project::on(postgres, &[]).await else {
         return;
     };
     project
@@ -115,9 +123,8 @@ async fn case_39_changes_of_tables_are_told_from_system_ok_on_and_that_is_a_poke
     project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn case_40_a_token_that_expires_is_renewed_and_the_channel_joined_again() {
-    let Some(project) = FeedProject::start().await else {
+async fn case_40_a_token_that_expires_is_renewed_and_the_channel_joined_again(postgres: PostgresVersion) {
+    let Some(project) = FeedProject::start(postgres).await else {
         return;
     };
     let remote = project.connect(PhoenixVersion::V2, Impatient::effects()).await;
@@ -132,9 +139,8 @@ async fn case_40_a_token_that_expires_is_renewed_and_the_channel_joined_again() 
     project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn case_40_a_renewed_token_reaches_the_channel_before_the_old_one_expires() {
-    let Some(project) = FeedProject::start().await else {
+async fn case_40_a_renewed_token_reaches_the_channel_before_the_old_one_expires(postgres: PostgresVersion) {
+    let Some(project) = FeedProject::start(postgres).await else {
         return;
     };
     // Heartbeats follow one another at once.
@@ -159,9 +165,8 @@ async fn case_40_a_renewed_token_reaches_the_channel_before_the_old_one_expires(
     project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn case_41_a_join_refused_by_a_limit_leaves_pulling_and_comes_back() {
-    let Some(project) = FeedProject::start().await else {
+async fn case_41_a_join_refused_by_a_limit_leaves_pulling_and_comes_back(postgres: PostgresVersion) {
+    let Some(project) = FeedProject::start(postgres).await else {
         return;
     };
     let realtime = project.stack.realtime();
@@ -188,9 +193,8 @@ async fn case_41_a_join_refused_by_a_limit_leaves_pulling_and_comes_back() {
     project.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_scope_without_tables_is_refused_by_name() {
-    let Some(project) = Project::start(&[]).await else {
+async fn a_scope_without_tables_is_refused_by_name(postgres: PostgresVersion) {
+    let Some(project) = Project::on(postgres, &[]).await else {
         return;
     };
     let config = project.config().with_collection(table("todos")).unwrap();

@@ -50,6 +50,16 @@ async fn was_a_process() -> bool {
     }
 }
 
+/// The full name of a test of this file.
+fn test_on(postgres: PostgresVersion, test: &str) -> String {
+    let server = match postgres {
+        PostgresVersion::V15 => "on_postgres_15",
+        PostgresVersion::V17 => "on_postgres_17",
+    };
+    let module = module_path!().split_once("::").unwrap().1;
+    format!("{module}::{server}::{test}")
+}
+
 /// A process that has read the file.
 struct Process {
     child: Child,
@@ -59,9 +69,8 @@ struct Process {
 
 impl Process {
     async fn start(test: &str, world: &World, file: &Path) -> Self {
-        let test = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([&test, "--exact", "--nocapture"])
+            .args([test, "--exact", "--nocapture"])
             .env(FILE, file)
             .env(PROJECT, world.stack.url())
             .env(KEY, world.stack.publishable_key())
@@ -101,8 +110,8 @@ impl Process {
 }
 
 /// Someone signed in, in a file, whose access token has expired and whose refresh token is good once.
-async fn signed_in_long_ago(file: &Path) -> Option<World> {
-    let world = World::on(PostgresVersion::V15).await?;
+async fn signed_in_long_ago(postgres: PostgresVersion, file: &Path) -> Option<World> {
+    let world = World::on(postgres).await?;
     world.stack.auth().set_reuse_interval(Duration::ZERO);
     let effects = Effects::tokio();
     let auth = world.auth(&effects);
@@ -116,20 +125,27 @@ async fn signed_in_long_ago(file: &Path) -> Option<World> {
     Some(world)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn processes_that_refresh_at_once_refresh_once_between_them() {
+on_each_postgres!(
+    processes_that_refresh_at_once_refresh_once_between_them,
+    a_process_that_is_killed_while_it_refreshes_keeps_no_other_from_it,
+);
+
+async fn processes_that_refresh_at_once_refresh_once_between_them(postgres: PostgresVersion) {
     if was_a_process().await {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("sign-in.json");
-    let Some(world) = signed_in_long_ago(&file).await else {
+    let Some(world) = signed_in_long_ago(postgres, &file).await else {
         return;
     };
+    let test = test_on(
+        postgres,
+        "processes_that_refresh_at_once_refresh_once_between_them",
+    );
     let mut processes = Vec::new();
     for _ in 0..4 {
-        let test = "processes_that_refresh_at_once_refresh_once_between_them";
-        processes.push(Process::start(test, &world, &file).await);
+        processes.push(Process::start(&test, &world, &file).await);
     }
     // The slower the project answers, the more of them wait.
     let slow = Fault::Delay(Duration::from_millis(300));
@@ -151,21 +167,23 @@ async fn processes_that_refresh_at_once_refresh_once_between_them() {
     world.stack.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_killed_while_it_refreshes_keeps_no_other_from_it() {
+async fn a_process_that_is_killed_while_it_refreshes_keeps_no_other_from_it(postgres: PostgresVersion) {
     if was_a_process().await {
         return;
     }
-    let test = "a_process_that_is_killed_while_it_refreshes_keeps_no_other_from_it";
+    let test = test_on(
+        postgres,
+        "a_process_that_is_killed_while_it_refreshes_keeps_no_other_from_it",
+    );
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("sign-in.json");
-    let Some(world) = signed_in_long_ago(&file).await else {
+    let Some(world) = signed_in_long_ago(postgres, &file).await else {
         return;
     };
-    let mut doomed = Process::start(test, &world, &file).await;
+    let mut doomed = Process::start(&test, &world, &file).await;
     let mut others = [
-        Process::start(test, &world, &file).await,
-        Process::start(test, &world, &file).await,
+        Process::start(&test, &world, &file).await,
+        Process::start(&test, &world, &file).await,
     ];
     world.stack.faults().next("/auth/v1/token", Fault::Delay(LATER));
     doomed.go().await;

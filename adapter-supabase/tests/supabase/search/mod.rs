@@ -3,6 +3,7 @@
 mod generate;
 mod samples;
 
+use supabase_stack::PostgresVersion;
 use sync_core::{
     ErrorKind, RemoteStore,
     query::{Filter, FilterValue, OrderBy, QuerySpec},
@@ -11,12 +12,18 @@ use sync_core::{
 use generate::Random;
 use samples::Samples;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn random_queries_have_the_answers_of_the_reference_evaluator() {
+on_each_postgres!(
+    random_queries_have_the_answers_of_the_reference_evaluator,
+    edges_have_the_answers_of_the_reference_evaluator,
+    the_first_few_of_many_are_asked_for_and_not_all,
+    a_query_that_the_database_cannot_narrow_down_is_refused_by_name_when_too_much_is_left,
+);
+
+async fn random_queries_have_the_answers_of_the_reference_evaluator(postgres: PostgresVersion) {
     const QUERIES: usize = 50;
     for seed in 1..=5 {
         let mut random = Random::new(seed);
-        let Some(samples) = Samples::start(&random.rows(120)).await else {
+        let Some(samples) = Samples::start(postgres, &random.rows(120)).await else {
             return;
         };
         samples.project.stack.forget_requests();
@@ -39,9 +46,8 @@ async fn random_queries_have_the_answers_of_the_reference_evaluator() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn edges_have_the_answers_of_the_reference_evaluator() {
-    let Some(samples) = Samples::start(&Random::new(99).rows(60)).await else {
+async fn edges_have_the_answers_of_the_reference_evaluator(postgres: PostgresVersion) {
+    let Some(samples) = Samples::start(postgres, &Random::new(99).rows(60)).await else {
         return;
     };
     let id = FilterValue::from(samples.ids()[7].as_str());
@@ -101,9 +107,8 @@ async fn edges_have_the_answers_of_the_reference_evaluator() {
     samples.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_first_few_of_many_are_asked_for_and_not_all() {
-    let Some(samples) = Samples::start(&Random::new(5).rows(50)).await else {
+async fn the_first_few_of_many_are_asked_for_and_not_all(postgres: PostgresVersion) {
+    let Some(samples) = Samples::start(postgres, &Random::new(5).rows(50)).await else {
         return;
     };
     let spec = QuerySpec::new()
@@ -120,9 +125,10 @@ async fn the_first_few_of_many_are_asked_for_and_not_all() {
     samples.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_query_that_the_database_cannot_narrow_down_is_refused_by_name_when_too_much_is_left() {
-    let Some(samples) = Samples::start(&[]).await else {
+async fn a_query_that_the_database_cannot_narrow_down_is_refused_by_name_when_too_much_is_left(
+    postgres: PostgresVersion,
+) {
+    let Some(samples) = Samples::start(postgres, &[]).await else {
         return;
     };
     samples

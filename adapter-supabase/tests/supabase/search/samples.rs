@@ -20,8 +20,8 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    pub(super) async fn start(rows: &[Value]) -> Option<Self> {
-        let stack = Stack::for_tests(PostgresVersion::V15, &[include_str!("samples.sql")]).await?;
+    pub(super) async fn start(postgres: PostgresVersion, rows: &[Value]) -> Option<Self> {
+        let stack = Stack::for_tests(postgres, &[include_str!("samples.sql")]).await?;
         let user = stack
             .add_user("ada@example.com", "a long password")
             .await

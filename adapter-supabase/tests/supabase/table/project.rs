@@ -21,10 +21,6 @@ pub(crate) struct Project {
 }
 
 impl Project {
-    pub(crate) async fn start(statements: &[&str]) -> Option<Self> {
-        Self::on(PostgresVersion::V15, statements).await
-    }
-
     pub(crate) async fn on(postgres: PostgresVersion, statements: &[&str]) -> Option<Self> {
         let project = [SQL, MEND_OF_TIMES].into_iter();
         let all: Vec<&str> = project.chain(statements.iter().copied()).collect();
