@@ -286,9 +286,18 @@ impl LocalStore for SeaOrmLocalStore {
     }
 
     async fn query(&self, target: &Target, spec: &QuerySpec) -> Result<Vec<LocalRecord>> {
+        #[cfg(feature = "rusqlite")]
+        {
+            let _open = self.enter().await?;
+            if let Some(records) = query_sql::query_at_once(&self.0, target, spec)? {
+                return Ok(records);
+            }
+        }
         let quick = query_sql::is_quick(spec, &self.0.schemas.of(&target.collection));
         let (target, spec) = (target.clone(), spec.clone());
-        let work = |store: Arc<Shared>| async move { query_sql::query(&store, &target, &spec).await };
+        // Boxed, or this future would be several times as large, and be moved for answers that need none of it.
+        let work =
+            |store: Arc<Shared>| Box::pin(async move { query_sql::query(&store, &target, &spec).await });
         if quick {
             self.read_few(work).await
         } else {

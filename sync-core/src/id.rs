@@ -25,10 +25,10 @@ impl RecordId {
     ///
     /// # Errors
     /// `Invalid` naming the field `id`.
-    pub fn new(id: impl Into<String>) -> Result<Self, SyncError> {
+    pub fn new(id: impl Into<Arc<str>>) -> Result<Self, SyncError> {
         let id = id.into();
         check_text("id", &id, MAX_ID_CHARS, false)?;
-        Ok(Self(id.into()))
+        Ok(Self(id))
     }
 
     /// The id with a text that was taken from an id.

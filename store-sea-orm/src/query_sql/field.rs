@@ -15,11 +15,8 @@ pub(crate) fn quoted(name: &str) -> String {
 /// SQLite sorts null, numbers, texts, blobs. Null, numbers and texts are themselves. Booleans are two numbers below
 /// all that a record may hold where SQL is asked (see [`super::is_regular`]); arrays and objects are the empty blob.
 pub(crate) fn comparable(column: &str, path: &FieldPath) -> String {
-    let path_text = json_path(path);
-    comparable_of(
-        &kind(column, path),
-        &format!("json_extract({column}, {path_text})"),
-    )
+    let path = json_path(path);
+    comparable_of(&kind(column, &path), &value(column, &path))
 }
 
 /// As [`comparable`], for a column of an index; the id is its own column.
@@ -56,25 +53,33 @@ pub(super) fn comparable_operand(operand: &FilterValue) -> Param {
     }
 }
 
-/// The JSON type of a field as a text; null if missing.
-pub(crate) fn kind(column: &str, path: &FieldPath) -> String {
-    format!("json_type({column}, {})", json_path(path))
+/// The JSON type of the field at a [`json_path`] as a text; null if missing.
+pub(crate) fn kind(column: &str, path: &str) -> String {
+    ["json_type(", column, ", ", path, ")"].concat()
+}
+
+/// What SQL makes of the field at a [`json_path`].
+pub(super) fn value(column: &str, path: &str) -> String {
+    ["json_extract(", column, ", ", path, ")"].concat()
 }
 
 /// The path as an SQL text: `'$."address"."city"'`.
 pub(crate) fn json_path(path: &FieldPath) -> String {
-    let mut text = String::from("$");
+    let mut text = String::from("'$");
     for step in path.steps() {
         text.push_str(".\"");
         for c in step.chars() {
-            if matches!(c, '"' | '\\') {
-                text.push('\\');
+            match c {
+                '"' | '\\' => text.push('\\'),
+                '\'' => text.push('\''),
+                _ => {}
             }
             text.push(c);
         }
         text.push('"');
     }
-    format!("'{}'", text.replace('\'', "''"))
+    text.push('\'');
+    text
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use sync_core::{
     query::{Comparison, FieldPath, Filter, FilterValue, LikePattern, LikeToken},
 };
 
-use super::field::{BELOW_NUMBERS, comparable, comparable_of, comparable_operand, json_path, kind};
+use super::field::{BELOW_NUMBERS, comparable_of, comparable_operand, json_path, kind, value};
 use crate::sql::Sql;
 
 /// The column that is filtered.
@@ -93,10 +93,12 @@ impl Field {
                 path: String::new(),
             }
         } else {
+            let path = json_path(path);
+            let kind = kind(VIEW, &path);
             Self {
-                value: comparable(VIEW, path),
-                kind: Some(kind(VIEW, path)),
-                path: json_path(path),
+                value: comparable_of(&kind, &value(VIEW, &path)),
+                kind: Some(kind),
+                path,
             }
         }
     }

@@ -63,6 +63,24 @@ impl Selection {
         }))
     }
 
+    fn statements(&self) -> Statements<'_> {
+        Statements {
+            number: self.number,
+            spec: &self.spec,
+            declared: &self.declared,
+        }
+    }
+}
+
+/// The statements for what is asked of one target.
+#[derive(Debug)]
+struct Statements<'a> {
+    number: i64,
+    spec: &'a QuerySpec,
+    declared: &'a Declared,
+}
+
+impl Statements<'_> {
     /// Appends the conditions for the target's records in the view that the filter selects; none, if SQL might
     /// misread one of them.
     ///
@@ -81,9 +99,9 @@ impl Selection {
         Ok(())
     }
 
-    /// The statement for the answer; see [`Selection::conditions`].
+    /// The statement for the answer; see [`Statements::conditions`].
     fn rows_sql(&self, dialect: Dialect) -> Result<Sql> {
-        let mut sql = select_columns(dialect);
+        let mut sql = select_columns(dialect, self.number);
         self.conditions(&mut sql)?;
         if let Some(keyset) = &self.spec.after {
             order::after(sql.push(" AND "), &self.spec.order_by, keyset.position())?;
@@ -98,7 +116,7 @@ impl Selection {
         Ok(sql)
     }
 
-    /// The statement for the number of records; see [`Selection::conditions`].
+    /// The statement for the number of records; see [`Statements::conditions`].
     fn count_sql(&self, dialect: Dialect) -> Result<Sql> {
         let mut sql = Sql::new(dialect, "SELECT COUNT(*) FROM sync_records r");
         self.conditions(&mut sql)?;
@@ -126,22 +144,56 @@ pub(crate) async fn query(store: &Shared, target: &Target, spec: &QuerySpec) -> 
             return Ok(found);
         }
     }
-    let records = read_records(&store.database, selection.rows_sql(dialect)?).await?;
+    let records = read_records(&store.database, selection.statements().rows_sql(dialect)?).await?;
     if records.is_empty() && is_irregular(&reader, selection.number).await? {
         return scan::query(&store.database, &selection).await;
     }
     Ok(records)
 }
 
+/// The same for a query that takes no longer than reading a few records, in the calling task; `None` where the database
+/// does not answer there, and where SQL has no answer.
+///
+/// # Errors
+/// As [`query`].
+#[cfg(feature = "rusqlite")]
+pub(crate) fn query_at_once(
+    store: &Shared,
+    target: &Target,
+    spec: &QuerySpec,
+) -> Result<Option<Vec<LocalRecord>>> {
+    if !store.database.answers_at_once() {
+        return Ok(None);
+    }
+    let declared = store.schemas.of(&target.collection);
+    let Some(number) = store.targets.cached(target).filter(|_| is_quick(spec, &declared)) else {
+        return Ok(None);
+    };
+    spec.validate()?;
+    let statements = Statements {
+        number,
+        spec,
+        declared: &declared,
+    };
+    let records = visit_records(&store.database, statements.rows_sql(Dialect::Sqlite)?)?;
+    // An empty answer may be that of records which SQL cannot judge.
+    Ok((!records.is_empty()).then_some(records))
+}
+
+#[cfg(feature = "rusqlite")]
+fn visit_records(database: &Database, sql: Sql) -> Result<Vec<LocalRecord>> {
+    let mut records = Vec::new();
+    database.visit(sql, &mut |row| {
+        records.push(visit_record(row)?);
+        Ok(())
+    })?;
+    Ok(records)
+}
+
 async fn read_records(database: &Database, sql: Sql) -> Result<Vec<LocalRecord>> {
     #[cfg(feature = "rusqlite")]
     if database.is_direct() {
-        let mut records = Vec::new();
-        database.visit(sql, &mut |row| {
-            records.push(visit_record(row)?);
-            Ok(())
-        })?;
-        return Ok(records);
+        return visit_records(database, sql);
     }
     let rows = database.reader().rows(sql).await?;
     rows.iter().map(read_record).collect()
@@ -171,7 +223,7 @@ pub(crate) async fn count(store: &Shared, target: &Target, filter: Option<&Filte
             return Ok(counted);
         }
     }
-    let counted = reader.row(selection.count_sql(dialect)?).await?;
+    let counted = reader.row(selection.statements().count_sql(dialect)?).await?;
     let counted = counted.map(|row| row.count(0)).transpose()?.unwrap_or(0);
     if counted == 0 && is_irregular(&reader, selection.number).await? {
         return scan::count(&store.database, &selection).await;
@@ -179,9 +231,13 @@ pub(crate) async fn count(store: &Shared, target: &Target, filter: Option<&Filte
     Ok(counted)
 }
 
-fn select_columns(dialect: Dialect) -> Sql {
+fn select_columns(dialect: Dialect, number: i64) -> Sql {
     let mut sql = Sql::new(dialect, "SELECT r.id, r.schema_version, ");
-    sql.push(&has_ops(dialect)).push(", r.view FROM sync_records r");
+    // Asked once, which mostly spares asking for each record.
+    sql.push("CASE WHEN EXISTS (SELECT 1 FROM sync_queue WHERE target_id = ")
+        .bind(number);
+    sql.push(") THEN ").push(&has_ops(dialect));
+    sql.push(" ELSE 0 END, r.view FROM sync_records r");
     sql
 }
 

@@ -53,7 +53,7 @@ async fn scan_pages(
 ) -> Result<()> {
     let mut last: Option<RecordId> = None;
     loop {
-        let mut sql = select_columns(transaction.dialect());
+        let mut sql = select_columns(transaction.dialect(), selection.number);
         sql.push(" WHERE r.view IS NOT NULL AND r.target_id = ")
             .bind(selection.number);
         if let Some(last) = &last {

@@ -54,7 +54,14 @@ async fn a_declared_index_serves_comparisons_of_its_field() {
         Filter::eq("a.b's \"c\"", "x"),
     ] {
         let spec = QuerySpec::new().filter(filter);
-        let plan = plan(&store, selection(spec.clone()).rows_sql(Dialect::Sqlite).unwrap()).await;
+        let plan = plan(
+            &store,
+            selection(spec.clone())
+                .statements()
+                .rows_sql(Dialect::Sqlite)
+                .unwrap(),
+        )
+        .await;
         assert!(plan.contains("USING INDEX sync_index"), "{spec:?}\n{plan}");
     }
 }
@@ -63,7 +70,11 @@ async fn a_declared_index_serves_comparisons_of_its_field() {
 async fn other_fields_are_searched_within_the_target_alone() {
     let store = indexed_store().await;
     let spec = QuerySpec::new().filter(Filter::eq("other", 1));
-    let plan = plan(&store, selection(spec).rows_sql(Dialect::Sqlite).unwrap()).await;
+    let plan = plan(
+        &store,
+        selection(spec).statements().rows_sql(Dialect::Sqlite).unwrap(),
+    )
+    .await;
     assert!(
         plan.contains("SEARCH r USING INDEX sync_records_key (target_id=?)"),
         "{plan}"
