@@ -105,7 +105,12 @@ pub(crate) fn op_state_kind(text: &str) -> Option<OpStateKind> {
 
 /// Reads a record's id.
 pub(crate) fn read_id(row: &Row, column: usize) -> Result<RecordId> {
-    RecordId::new(row.text(column)?)
+    known_id(row.text(column)?)
+}
+
+/// An id as the database has it.
+pub(crate) fn known_id(text: String) -> Result<RecordId> {
+    RecordId::new(text)
         .map_err(|error| corrupt(format!("a record's id cannot be read: {error}")))
 }
 
@@ -124,15 +129,20 @@ const MISSING: i64 = 0;
 pub(crate) const LIVE: i64 = 1;
 pub(crate) const DELETED: i64 = 2;
 
+/// The number of the state's kind.
+pub(crate) fn kind_of(state: &RemoteState) -> i64 {
+    match state {
+        RemoteState::Missing => MISSING,
+        RemoteState::Live(_) => LIVE,
+        RemoteState::Deleted(_) => DELETED,
+    }
+}
+
 impl BaseColumns {
     pub(crate) fn of(state: &RemoteState) -> Self {
         let version = state.version();
         Self {
-            kind: match state {
-                RemoteState::Missing => MISSING,
-                RemoteState::Live(_) => LIVE,
-                RemoteState::Deleted(_) => DELETED,
-            },
+            kind: kind_of(state),
             version_token: version.map(|version| version.token().to_owned()),
             version_order: version.and_then(RemoteVersion::order),
             stamp: state.stamp().map(|stamp| stamp.to_string()),

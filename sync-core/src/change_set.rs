@@ -62,6 +62,9 @@ pub struct ConfirmedPage {
     pub schema_version: u32,
     /// The mark they get.
     pub mark: u64,
+    /// Whether the records are taken to be new here: if the store has a row of one of them, whatever it holds, the
+    /// commit is stale. Saves looking for what it holds.
+    pub only_new: bool,
 }
 
 /// A change of the queue.

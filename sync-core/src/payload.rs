@@ -126,6 +126,33 @@ impl<'de> Deserialize<'de> for Unambiguous {
 
 struct UnambiguousVisitor;
 
+/// A key, borrowed from the text unless it has escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The keys of one object. Up to a few, looking through them is faster than hashing them.
+#[derive(Default)]
+struct Names<'a> {
+    few: Vec<Cow<'a, str>>,
+    more: HashSet<Cow<'a, str>>,
+}
+
+impl<'a> Names<'a> {
+    const FEW: usize = 16;
+
+    fn knows(&self, name: &str) -> bool {
+        self.few.iter().any(|known| known == name) || (!self.more.is_empty() && self.more.contains(name))
+    }
+
+    fn add(&mut self, name: Cow<'a, str>) {
+        if self.few.len() < Self::FEW {
+            self.few.push(name);
+        } else {
+            self.more.insert(name);
+        }
+    }
+}
+
 /// The visits of values that are not objects: they are fine as they are.
 macro_rules! scalars {
     ($($visit:ident: $type:ty),*) => {$(
@@ -154,14 +181,15 @@ impl<'de> Visitor<'de> for UnambiguousVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Unambiguous, A::Error> {
-        let mut names = HashSet::new();
-        while let Some(name) = fields.next_key::<Cow<'de, str>>()? {
+        let mut names = Names::default();
+        while let Some(Name(name)) = fields.next_key::<Name<'de>>()? {
             fields.next_value::<Unambiguous>()?;
-            if let Some(twice) = names.replace(name) {
+            if names.knows(&name) {
                 return Err(serde::de::Error::custom(format!(
-                    "the key {twice:?} occurs twice"
+                    "the key {name:?} occurs twice"
                 )));
             }
+            names.add(name);
         }
         Ok(Unambiguous { is_object: true })
     }
@@ -211,5 +239,19 @@ mod tests {
                 .to_string()
                 .contains("twice")
         );
+    }
+
+    #[test]
+    fn a_key_that_comes_again_is_found_among_few_and_among_many() {
+        for count in [1, Names::FEW - 1, Names::FEW, Names::FEW + 1, 100] {
+            let fields: Vec<String> = (0..count).map(|n| format!(r#""k{n}":{n}"#)).collect();
+            let fields = fields.join(",");
+            Payload::parse(format!("{{{fields}}}")).unwrap();
+            for again in [0, count - 1] {
+                let text = format!(r#"{{{fields},"\u006b{again}":0}}"#);
+                let error = Payload::parse(text).unwrap_err().to_string();
+                assert!(error.contains(&format!("\"k{again}\" occurs twice")), "{error}");
+            }
+        }
     }
 }

@@ -140,6 +140,7 @@ pub(crate) fn page(
     states: impl IntoIterator<Item = (RecordId, RemoteState)>,
 ) -> ConfirmedPage {
     ConfirmedPage {
+        only_new: false,
         target: target.clone(),
         records: states
             .into_iter()

@@ -15,6 +15,7 @@ use crate::common::*;
 
 fn confirm(name: &str, state: RemoteState, mark: u64) -> ChangeSet {
     let page = ConfirmedPage {
+        only_new: false,
         target: target(),
         records: vec![Confirmation { id: id(name), state }],
         schema_version: 1,

@@ -6,7 +6,7 @@ mod confirmed;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use sync_core::{
-    ChangeSet, Confirmation, ConfirmedPage, ErrorKind, OpChange, OpId, RecordKey, Result, SyncError,
+    ChangeSet, Confirmation, ConfirmedPage, ErrorKind, OpChange, OpId, RecordKey, Result, SyncError, Target,
 };
 
 use super::{
@@ -17,7 +17,7 @@ use crate::{
     dialect::Dialect,
     driver::{Run, Transaction},
     error::corrupt,
-    rows::{BaseColumns, revision},
+    rows::{BaseColumns, known_id, revision},
     sql::{Param, Sql},
     store::Shared,
 };
@@ -48,7 +48,9 @@ enum Question<'a> {
     /// Which of these records no longer have the revision that was read?
     Revisions(&'a [(i64, &'a str, i64)]),
     /// Which of these records of one target have operations?
-    Pending(i64, &'a [&'a str]),
+    Pending(i64, &'a [Confirmation]),
+    /// Which of these records of one target have rows?
+    Known(i64, &'a [Confirmation]),
     /// Which of these records of one target already have this state?
     Same(i64, &'a [Confirmation]),
     /// Which of these places in the queue are empty?
@@ -136,7 +138,7 @@ pub(super) async fn check(
                 TAIL => findings.tail = Some(Tail::read(&row, 1)?),
                 FENCE => fence = Some(row.count(1)?),
                 RECORD => {
-                    stale.extend(subjects.record(row.int(1)?, &row.text(2)?));
+                    stale.insert(subjects.record(row.int(1)?, &row.text(2)?)?);
                 }
                 SAME => {
                     findings.same.insert((row.int(1)?, row.text(2)?));
@@ -194,8 +196,7 @@ impl Question<'_> {
     fn len(&self) -> usize {
         match self {
             Self::Revisions(rows) => rows.len(),
-            Self::Pending(_, ids) => ids.len(),
-            Self::Same(_, records) => records.len(),
+            Self::Pending(_, records) | Self::Known(_, records) | Self::Same(_, records) => records.len(),
             Self::Places(places) => places.len(),
         }
     }
@@ -216,12 +217,8 @@ impl Question<'_> {
                      WHERE COALESCE(r.revision, 0) <> k.revision",
                 );
             }
-            Self::Pending(target, ids) => {
-                select(sql, RECORD)
-                    .push("target_id, id FROM sync_queue WHERE target_id = ")
-                    .bind(*target);
-                sql.push(" AND id IN ").bind_list(ids.iter().copied());
-            }
+            Self::Pending(target, records) => ask_for_rows(sql, "sync_queue", *target, records),
+            Self::Known(target, records) => ask_for_rows(sql, "sync_records", *target, records),
             Self::Same(target, records) => {
                 let same = sql.dialect().same();
                 select(sql, SAME).push("r.target_id, r.id FROM ");
@@ -254,12 +251,17 @@ impl Question<'_> {
     }
 }
 
+fn ask_for_rows(sql: &mut Sql, table: &str, target: i64, records: &[Confirmation]) {
+    select(sql, RECORD).push(&format!("target_id, id FROM {table} WHERE target_id = "));
+    sql.bind(target).push(" AND id IN ");
+    sql.bind_list(records.iter().map(|record| record.id.as_str()));
+}
+
 /// What the questions are about, in the database's terms, and the way back to keys.
 struct Subjects<'a> {
-    keys: HashMap<(i64, &'a str), RecordKey>,
+    targets: HashMap<i64, &'a Target>,
     revisions: Vec<(i64, &'a str, i64)>,
     pages: Vec<(i64, &'a ConfirmedPage)>,
-    confirmed: Vec<(i64, Vec<&'a str>)>,
     places: Vec<i64>,
     replaced: HashMap<i64, &'a RecordKey>,
 }
@@ -267,10 +269,9 @@ struct Subjects<'a> {
 impl<'a> Subjects<'a> {
     fn of(numbers: &Numbers, changes: &'a ChangeSet, known: &Known<'_>) -> Result<Self> {
         let mut subjects = Self {
-            keys: HashMap::new(),
+            targets: HashMap::new(),
             revisions: Vec::new(),
             pages: Vec::new(),
-            confirmed: Vec::new(),
             places: Vec::new(),
             replaced: HashMap::new(),
         };
@@ -285,20 +286,15 @@ impl<'a> Subjects<'a> {
                 continue;
             }
             let number = numbers.of(&key.target)?;
-            subjects.keys.insert((number, key.id.as_str()), key.clone());
+            subjects.targets.insert(number, &key.target);
             subjects
                 .revisions
                 .push((number, key.id.as_str(), revision(read_revision)?));
         }
         for page in &changes.confirmed {
             let number = numbers.of(&page.target)?;
-            let ids: Vec<&str> = page.records.iter().map(|record| record.id.as_str()).collect();
-            subjects.confirmed.push((number, ids));
+            subjects.targets.insert(number, &page.target);
             subjects.pages.push((number, page));
-            for record in &page.records {
-                let key = RecordKey::new(page.target.clone(), record.id.clone());
-                subjects.keys.insert((number, record.id.as_str()), key);
-            }
         }
         for op in &changes.ops {
             if let OpChange::Replace(op) = op {
@@ -320,21 +316,24 @@ impl<'a> Subjects<'a> {
     fn questions_about_records(&self) -> Vec<Question<'_>> {
         let revisions = self.revisions.chunks(CHUNK).map(Question::Revisions);
         let mut questions: Vec<_> = revisions.collect();
-        for (number, ids) in &self.confirmed {
-            questions.extend(ids.chunks(CHUNK).map(|ids| Question::Pending(*number, ids)));
-        }
         for (number, page) in &self.pages {
-            questions.extend(
-                page.records
-                    .chunks(CHUNK)
-                    .map(|records| Question::Same(*number, records)),
-            );
+            for records in page.records.chunks(CHUNK) {
+                if page.only_new {
+                    // A record with operations has a row.
+                    questions.push(Question::Known(*number, records));
+                } else {
+                    questions.push(Question::Pending(*number, records));
+                    questions.push(Question::Same(*number, records));
+                }
+            }
         }
         questions
     }
 
-    fn record(&self, number: i64, id: &str) -> Option<RecordKey> {
-        self.keys.get(&(number, id)).cloned()
+    fn record(&self, number: i64, id: &str) -> Result<RecordKey> {
+        let target = self.targets.get(&number).copied().cloned();
+        let target = target.ok_or_else(|| corrupt("a guard tells of a target that it was not asked about"))?;
+        Ok(RecordKey::new(target, known_id(id.to_owned())?))
     }
 
     fn place(&self, seq: i64) -> Option<RecordKey> {

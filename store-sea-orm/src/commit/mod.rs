@@ -21,7 +21,7 @@ use sync_core::{
     ChangeSet, CommitOutcome, LocalRecord, OpChange, Payload, RecordId, RecordKey, Result, Target, WorkOut,
 };
 
-use self::guards::Verdict;
+use self::{guards::Verdict, records::Irregular};
 use crate::{
     dialect::Dialect,
     driver::{PerDialect, Rows, Run, Shape, Statement, Step, Transaction, Write},
@@ -87,11 +87,18 @@ impl Batch {
 pub(crate) struct Commit {
     store: Arc<Shared>,
     changes: ChangeSet,
+    irregular: Irregular,
 }
 
 impl Commit {
     pub(crate) fn new(store: Arc<Shared>, changes: ChangeSet) -> Self {
-        Self { store, changes }
+        // Here, since nobody else waits for it, as they do in the transaction.
+        let irregular = records::irregular(store.database.dialect, &changes);
+        Self {
+            store,
+            changes,
+            irregular,
+        }
     }
 }
 
@@ -117,7 +124,8 @@ impl Write for Commit {
     type Answer = CommitOutcome;
 
     async fn run(&self, transaction: Transaction<'_>) -> Result<Step<Done, CommitOutcome>> {
-        write(&self.store, transaction, &self.changes, &Known::default()).await
+        let known = Known::default();
+        write(&self.store, transaction, &self.changes, &self.irregular, &known).await
     }
 
     fn committed(&self, done: Done) -> CommitOutcome {
@@ -164,7 +172,9 @@ impl Write for Update {
         let Some(changes) = (self.work)(records)? else {
             return Ok(Step::Undo(None));
         };
-        Ok(match write(&self.store, transaction, &changes, &known).await? {
+        let irregular = records::irregular(transaction.dialect(), &changes);
+        let written = write(&self.store, transaction, &changes, &irregular, &known);
+        Ok(match written.await? {
             Step::Commit(done) => Step::Commit(done),
             Step::Undo(outcome) => Step::Undo(Some(outcome)),
         })
@@ -189,6 +199,7 @@ async fn write(
     store: &Arc<Shared>,
     transaction: Transaction<'_>,
     changes: &ChangeSet,
+    irregular: &Irregular,
     known: &Known<'_>,
 ) -> Result<Step<Done, CommitOutcome>> {
     let (numbers, fresh) = store.targets.intern(transaction, targets_of(changes)).await?;
@@ -198,7 +209,7 @@ async fn write(
         Verdict::Stale(keys) => return Ok(Step::Undo(CommitOutcome::Stale(keys))),
     };
     let mut batch = Batch::new(transaction);
-    records::write(&mut batch, &numbers, changes, &found.same)?;
+    records::write(&mut batch, &numbers, changes, &found.same, irregular)?;
     let mut tail = found.tail;
     if let Some(tail) = &tail {
         tail.keep_what_goes(&mut batch, changes);
@@ -211,6 +222,12 @@ async fn write(
     rest::write(&mut batch, &numbers, changes, found.quarantined, clock)?;
     // From here to its end, nothing that is read is kept.
     let under_way = store.begin_commit(changes);
+    #[cfg(feature = "rusqlite")]
+    if let Transaction::Direct(transaction) = transaction
+        && let Some(known) = records::new_rows::insert(transaction, &numbers, changes)?
+    {
+        return Ok(Step::Undo(CommitOutcome::Stale(vec![known])));
+    }
     transaction.run_all(batch.statements).await?;
     if let (Some(tail), true) = (tail, transaction.sees_foreign_commits()) {
         store.tail.remember(found.counter, tail);

@@ -1,11 +1,20 @@
 //! Record rows: writes of the engine, confirmations of the remote, marks, removals.
 
-use std::{collections::HashSet, sync::LazyLock};
+#[cfg(feature = "rusqlite")]
+pub(super) mod new_rows;
 
-use sync_core::{ChangeSet, ConfirmedPage, Payload, RecordWrite, RemoteState, Result, SyncError, Timestamp};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::LazyLock,
+};
+
+use sync_core::{
+    ChangeSet, ConfirmedPage, Payload, RecordWrite, RemoteState, Result, SyncError, Target, Timestamp,
+};
 
 use super::{Batch, CHUNK, Numbers};
 use crate::{
+    dialect::Dialect,
     driver::{PerDialect, Shape},
     query_sql::is_regular,
     row::counter,
@@ -76,7 +85,37 @@ struct NewRow<'a> {
 /// Confirmed records that already have the state, by target number and id.
 type Same = HashSet<(i64, String)>;
 
-pub(super) fn write(batch: &mut Batch, numbers: &Numbers, changes: &ChangeSet, same: &Same) -> Result<()> {
+/// Targets that get a payload which SQL would read otherwise than we do.
+pub(super) type Irregular = BTreeSet<Target>;
+
+/// Looks for such payloads, which takes a while for many.
+pub(super) fn irregular(dialect: Dialect, changes: &ChangeSet) -> Irregular {
+    if !dialect.evaluates_queries() {
+        return Irregular::new();
+    }
+    let is_irregular = |view: Option<&Payload>| view.is_some_and(|view| !is_regular(view.as_str()));
+    let written = changes.records.iter();
+    let written = written.filter(|record| is_irregular(record.view.as_ref()));
+    let confirmed = changes.confirmed.iter().filter(|page| {
+        let mut records = page.records.iter();
+        records.any(|record| is_irregular(record.state.payload()))
+    });
+    let written = written.map(|record| &record.key.target);
+    written.chain(confirmed.map(|page| &page.target)).cloned().collect()
+}
+
+pub(super) fn write(
+    batch: &mut Batch,
+    numbers: &Numbers,
+    changes: &ChangeSet,
+    same: &Same,
+    irregular: &Irregular,
+) -> Result<()> {
+    for target in irregular {
+        let mut sql = batch.sql("UPDATE sync_targets SET irregular = 1 WHERE irregular = 0 AND target_id = ");
+        sql.bind(numbers.of(target)?);
+        batch.add(sql);
+    }
     write_records(batch, numbers, &changes.records, changes.now)?;
     for keys in changes.touches.chunk_by(|(a, _), (b, _)| a.target == b.target) {
         let number = numbers.of(&keys[0].0.target)?;
@@ -160,6 +199,10 @@ fn confirm(
                 format!("{} is confirmed as missing", record.id),
             ));
         }
+        if page.only_new && batch.row_by_row {
+            // See `new_rows`.
+            continue;
+        }
         if !same.is_empty() && same.contains(&(number, record.id.as_str().to_owned())) {
             unchanged.push(record.id.as_str());
             continue;
@@ -199,7 +242,6 @@ fn set_mark<'a>(batch: &mut Batch, number: i64, ids: impl IntoIterator<Item = &'
 }
 
 fn upsert(batch: &mut Batch, rows: Vec<NewRow<'_>>, now: Timestamp) {
-    note_irregular(batch, &rows);
     let mut params = Vec::with_capacity(rows.len() * (CONTENT.len() + 3));
     for row in rows {
         let row: [Param; CONTENT.len() + 3] = [
@@ -239,24 +281,6 @@ fn keep_view(batch: &mut Batch, rows: Vec<NewRow<'_>>, now: Timestamp) {
         ]
     });
     batch.add_rows(&KEEP_VIEW, params.collect());
-}
-
-/// Remembers which targets hold a payload that SQL would read otherwise than we do.
-fn note_irregular(batch: &mut Batch, rows: &[NewRow<'_>]) {
-    if !batch.dialect.evaluates_queries() {
-        return;
-    }
-    let irregular = rows
-        .iter()
-        .filter(|row| row.view.is_some_and(|view| !is_regular(view.as_str())));
-    let mut targets: Vec<i64> = irregular.map(|row| row.target).collect();
-    targets.sort_unstable();
-    targets.dedup();
-    for target in targets {
-        let mut sql = batch.sql("UPDATE sync_targets SET irregular = 1 WHERE irregular = 0 AND target_id = ");
-        sql.bind(target);
-        batch.add(sql);
-    }
 }
 
 fn remove(batch: &mut Batch, number: i64, ids: Vec<&str>) {

@@ -16,6 +16,7 @@ pub(crate) fn confirm(target: &Target, rows: &[(&str, &str)]) -> ChangeSet {
         )),
     });
     let page = ConfirmedPage {
+        only_new: false,
         target: target.clone(),
         records: records.collect(),
         schema_version: 1,

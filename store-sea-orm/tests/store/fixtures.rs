@@ -107,6 +107,7 @@ pub(crate) fn confirm<'a>(records: impl IntoIterator<Item = (&'a str, &'a str)>)
         .collect();
     ChangeSet {
         confirmed: vec![ConfirmedPage {
+            only_new: false,
             target: todos(),
             records,
             schema_version: 1,

@@ -1,11 +1,11 @@
 //! Applying what the remote told: changes become parts of a change set.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
 };
 
-use super::{SyncEvent, run::Run};
+use super::{Inner, SyncEvent, run::Run};
 use crate::{
     change_set::{ChangeSet, Confirmation, ConfirmedPage},
     conflict_record::{ConflictRecord, Settlement},
@@ -46,12 +46,12 @@ pub(crate) struct RawChanges {
     pub(crate) may_be_old: bool,
 }
 
-/// Changes as they came, checked and joined.
+/// Changes as they came, checked and joined by collection.
 #[derive(Debug, Default)]
 pub(crate) struct Pulled {
     pub(crate) pages: Vec<ChangePage>,
-    /// Stamps seen in them.
-    pub(crate) observed: Vec<Stamp>,
+    /// The greatest plausible stamp seen in them.
+    pub(crate) observed: Option<Stamp>,
 }
 
 /// What the changes of one collection came to.
@@ -64,6 +64,8 @@ pub(crate) struct Applied {
     pub(crate) parked: Vec<PendingOp>,
     /// Operations whose answer was outstanding, and whose effect was seen.
     pub(crate) took_effect: Vec<PendingOp>,
+    /// Whether a record of them had a row here.
+    pub(crate) met_known: bool,
 }
 
 impl ChangePage {
@@ -78,64 +80,55 @@ impl ChangePage {
 
     /// A state mends a row of its record that could not be understood before.
     fn take(&mut self, id: RecordId, state: RemoteState) {
+        let place = self.changes.entry(id);
         // A stale page beside a newer one must not hide what the newer one told.
-        if self
-            .changes
-            .get(&id)
-            .is_some_and(|known| state.is_older_than(known))
-        {
+        if matches!(&place, Entry::Occupied(known) if state.is_older_than(known.get())) {
             return;
         }
-        self.malformed.retain(|before| before.id.as_ref() != Some(&id));
-        self.changes.insert(id, state);
+        self.malformed.retain(|before| before.id.as_ref() != Some(place.key()));
+        place.insert_entry(state);
     }
 }
 
-impl Run<'_> {
-    /// Joins pages by collection. Of several states of one record, and of rows of it that cannot be understood, the
-    /// last counts, unless it is provably older; a row that is not a record of its type is malformed.
-    pub(crate) fn gather(&self, raw: Vec<RawChanges>) -> Pulled {
-        let mut pulled = Pulled::default();
-        for raw in raw {
-            let target = raw.target;
-            let joined = pulled.pages.iter().position(|page| page.target == target);
-            let at = joined.unwrap_or_else(|| {
-                pulled.pages.push(ChangePage {
-                    target: target.clone(),
-                    changes: BTreeMap::new(),
-                    malformed: Vec::new(),
-                    mark: raw.mark,
-                    accept_older: raw.accept_older,
-                    may_be_old: raw.may_be_old,
-                });
-                pulled.pages.len() - 1
+impl Inner {
+    /// Adds changes to those of their collection. Of several states of one record, and of rows of it that cannot be
+    /// understood, the last counts, unless it is provably older; a row that is not a record of its type is malformed.
+    pub(crate) fn gather(&self, raw: RawChanges, pulled: &mut Pulled) {
+        let target = raw.target;
+        let joined = pulled.pages.iter().position(|page| page.target == target);
+        let at = joined.unwrap_or_else(|| {
+            pulled.pages.push(ChangePage {
+                target: target.clone(),
+                changes: BTreeMap::new(),
+                malformed: Vec::new(),
+                mark: raw.mark,
+                accept_older: raw.accept_older,
+                may_be_old: raw.may_be_old,
             });
-            let page = &mut pulled.pages[at];
-            page.mark = page.mark.max(raw.mark);
-            page.accept_older |= raw.accept_older;
-            page.may_be_old |= raw.may_be_old;
-            raw.malformed.into_iter().for_each(|row| page.set_aside(row));
-            for change in raw.changes {
-                pulled.observed.extend(change.state.stamp());
-                match self.fit(&target, &change.id, change.state) {
-                    Ok(state) => page.take(change.id, state),
-                    Err(row) => page.set_aside(row),
-                }
+            pulled.pages.len() - 1
+        });
+        let page = &mut pulled.pages[at];
+        page.mark = page.mark.max(raw.mark);
+        page.accept_older |= raw.accept_older;
+        page.may_be_old |= raw.may_be_old;
+        raw.malformed.into_iter().for_each(|row| page.set_aside(row));
+        let now = self.now();
+        for change in raw.changes {
+            // The clock only needs the greatest plausible one; an implausible one must not hide it.
+            let stamp = change.state.stamp().filter(|stamp| Some(*stamp) > pulled.observed);
+            if let Some(stamp) = stamp.filter(|stamp| !self.clock.is_too_far_ahead(*stamp, now)) {
+                pulled.observed = Some(stamp);
+            }
+            match self.fit(&target, &change.id, change.state) {
+                Ok(state) => page.take(change.id, state),
+                Err(row) => page.set_aside(row),
             }
         }
-        pulled.observed.sort_unstable();
-        // The clock only needs the greatest plausible one; an implausible one must not hide it.
-        let now = self.inner.now();
-        pulled
-            .observed
-            .retain(|stamp| !self.inner.clock.is_too_far_ahead(*stamp, now));
-        pulled.observed = pulled.observed.last().copied().into_iter().collect();
-        pulled
     }
 
     /// A state as it can be stored: a record of its type, in the current shape.
     fn fit(&self, target: &Target, id: &RecordId, state: RemoteState) -> Result<RemoteState, MalformedRow> {
-        let Ok(known) = self.inner.registered(&target.collection) else {
+        let Ok(known) = self.registered(&target.collection) else {
             return Ok(state);
         };
         let mut live = match state {
@@ -157,20 +150,27 @@ impl Run<'_> {
 
     /// Adds changes of one collection to a change set: clean records are confirmed as they are, records with
     /// pending operations go through the merge.
-    pub(crate) async fn apply(&mut self, page: &ChangePage, changes: &mut ChangeSet) -> Result<Applied> {
+    ///
+    /// With `expects_new` the records are taken to have no rows here, and not looked up; the commit is stale if one has.
+    pub(crate) async fn apply(
+        &self,
+        page: &ChangePage,
+        expects_new: bool,
+        changes: &mut ChangeSet,
+    ) -> Result<Applied> {
         let target = &page.target;
         let mut applied = Applied::default();
         let mark = page.mark;
-        let known = self.inner.registered(&target.collection)?;
+        let known = self.registered(&target.collection)?;
         let ids: Vec<RecordId> = page.changes.keys().cloned().collect();
-        let summaries: BTreeMap<RecordId, RecordSummary> = self
-            .inner
-            .store
-            .load_summaries(target, &ids)
-            .await?
-            .into_iter()
-            .map(|summary| (summary.id.clone(), summary))
-            .collect();
+        let summaries = if expects_new {
+            let missing = page.changes.iter().filter(|(_, state)| **state == RemoteState::Missing);
+            let missing: Vec<RecordId> = missing.map(|(id, _)| id.clone()).collect();
+            self.summaries(target, &missing).await?
+        } else {
+            self.summaries(target, &ids).await?
+        };
+        applied.met_known = !summaries.is_empty();
         let mut confirmed = Vec::new();
         let mut seen = Vec::new();
         let mut pending = Vec::new();
@@ -201,6 +201,7 @@ impl Run<'_> {
                 records: confirmed,
                 schema_version,
                 mark,
+                only_new: expects_new,
             });
         }
         if !seen.is_empty() {
@@ -215,6 +216,21 @@ impl Run<'_> {
         Ok(applied)
     }
 
+    async fn summaries(
+        &self,
+        target: &Target,
+        ids: &[RecordId],
+    ) -> Result<BTreeMap<RecordId, RecordSummary>> {
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let found = self.store.load_summaries(target, ids).await?;
+        Ok(found
+            .into_iter()
+            .map(|summary| (summary.id.clone(), summary))
+            .collect())
+    }
+
     async fn merge_pending(
         &self,
         page: &ChangePage,
@@ -223,13 +239,13 @@ impl Run<'_> {
         changes: &mut ChangeSet,
         applied: &mut Applied,
     ) -> Result<()> {
-        let known = self.inner.registered(&page.target.collection)?;
-        let around = self.inner.surroundings(known);
+        let known = self.registered(&page.target.collection)?;
+        let around = self.surroundings(known);
         let context = MergeContext {
             mark,
             accept_older: page.accept_older,
         };
-        for state in self.inner.store.load_records(&pending).await? {
+        for state in self.store.load_records(&pending).await? {
             let Some(remote) = page.changes.get(&state.key.id) else {
                 continue;
             };
@@ -272,7 +288,7 @@ impl Run<'_> {
                 self.follow_remote(key, remote, changes).await?;
             } else if waits(&transition.before) {
                 // The write that waited for the user turns out to have taken effect.
-                self.inner
+                self
                     .settle_open(key, Settlement::KeptLocal, changes)
                     .await?;
             }
@@ -292,7 +308,7 @@ impl Run<'_> {
             open: Some(true),
             ..ConflictQuery::default()
         };
-        for mut conflict in self.inner.store.load_conflicts(&query).await? {
+        for mut conflict in self.store.load_conflicts(&query).await? {
             conflict.remote = remote.clone();
             changes.conflicts.push(conflict);
         }
@@ -312,13 +328,16 @@ impl Run<'_> {
             let row = QuarantinedRow {
                 target: page.target.clone(),
                 row: row.clone(),
-                seen_at: self.inner.now(),
+                seen_at: self.now(),
             };
             changes.quarantine.push(row.clone());
             applied.quarantined.push(row);
         }
     }
 
+}
+
+impl Run<'_> {
     pub(crate) fn count_applied(&mut self, target: &Target, applied: Applied) {
         self.report.pulled += applied.changed;
         self.report.deleted += applied.deleted;

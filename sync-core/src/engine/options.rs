@@ -8,8 +8,13 @@ use std::time::Duration;
 pub struct EngineOptions {
     /// Changes asked for in one page of a pull; held to the remote's limit.
     pub page_size: u32,
-    /// About how many pulled changes are committed in one transaction. Bounds the memory of a pull.
+    /// About how many pulled changes are committed in one transaction; as many again are fetched meanwhile. Bounds the
+    /// memory of a pull.
     pub commit_rows: usize,
+    /// How much memory the records may take that a first pull commits in one transaction, in KiB, about; as much again
+    /// is fetched meanwhile. Such a pull commits the more together the more it has brought, since ids without an order
+    /// change most pages of an index each time. Local writes wait for a commit under way. 0 leaves it at `commit_rows`.
+    pub first_pull_kib: u32,
     /// Operations in one push; held to the remote's limit.
     pub push_batch: u32,
     /// For how long answers to pushes may wait to be stored together. A remote that answers faster is sent several
@@ -38,6 +43,7 @@ impl Default for EngineOptions {
         Self {
             page_size: 500,
             commit_rows: 2_000,
+            first_pull_kib: 24 * 1_024,
             push_batch: 100,
             settle_within: Duration::from_millis(20),
             call_deadline: Duration::from_secs(20),
@@ -61,6 +67,12 @@ impl EngineOptions {
     /// Sets about how many pulled changes are committed in one transaction.
     pub fn with_commit_rows(mut self, rows: usize) -> Self {
         self.commit_rows = rows.max(1);
+        self
+    }
+
+    /// Sets how much memory the records may take that a first pull commits in one transaction, in KiB.
+    pub fn with_first_pull_kib(mut self, kib: u32) -> Self {
+        self.first_pull_kib = kib;
         self
     }
 

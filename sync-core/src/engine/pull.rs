@@ -1,25 +1,30 @@
 //! The pull half of a synchronization.
 
+mod storing;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
 };
 
+use futures::future;
+
+use self::storing::Pending;
 use super::{
     Activity, SyncEvent,
-    apply::{Pulled, RawChanges},
+    apply::RawChanges,
     run::{After, Run},
 };
 use crate::{
     capability::Capabilities,
     change_set::{ChangeSet, CommitOutcome},
-    delta::{Delta, DeltaKind, RemoteState},
+    delta::{Delta, DeltaKind, RemoteChange, RemoteState},
     error::{ErrorKind, Result, SyncError},
     id::RecordId,
     machine::Transition,
     operation::{OpState, ParkReason},
     remote::PullRequest,
-    scope::{CollectionName, Target},
+    scope::Target,
     store::{EvictionQuery, Incomplete, OpQuery, Pass, TargetState},
     time::Timestamp,
 };
@@ -30,12 +35,14 @@ const MAX_RESYNCS: u32 = 3;
 /// How often all collections are asked again until none of them has news.
 const MAX_ROUNDS: u32 = 4;
 
-/// Pages that wait to be committed together, and how far their collections will be then.
-#[derive(Debug, Default)]
-struct Pending {
-    pages: Vec<RawChanges>,
-    changes: usize,
-    states: BTreeMap<CollectionName, TargetState>,
+/// A first pull commits together at least this part of what it has brought already.
+const FIRST_PULL_PART: u64 = 8;
+
+/// What fetching a page came to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fetched {
+    news: bool,
+    more: bool,
 }
 
 impl Run<'_> {
@@ -63,13 +70,21 @@ impl Run<'_> {
     async fn pull_target(&mut self, target: &Target, pending: &mut Pending) -> Result<bool> {
         let mut resyncs = 0;
         let mut news = false;
+        let state = self.state(target);
+        if state.incomplete == Some(Incomplete::NeverPulled) && state.sync_point.is_some() {
+            // A first pull that was interrupted.
+            self.expected_new.insert(target.collection.clone());
+        }
         loop {
-            match self.pull_page(target, pending).await {
-                Ok(page) => {
-                    news |= !page.changes.is_empty();
-                    let more = page.has_more;
-                    self.accept(target, page, pending).await?;
-                    if !more {
+            let fetched = if self.is_enough(target, pending) {
+                self.store_and_fetch(target, pending).await
+            } else {
+                self.fetch_page(target, pending).await
+            };
+            match fetched {
+                Ok(fetched) => {
+                    news |= fetched.news;
+                    if !fetched.more {
                         return Ok(news);
                     }
                 }
@@ -94,15 +109,70 @@ impl Run<'_> {
         }
     }
 
+    /// Whether so much waits that it is to be committed before more is fetched of the collection.
+    fn is_enough(&self, target: &Target, pending: &Pending) -> bool {
+        let options = &self.inner.options;
+        if pending.changes < options.commit_rows {
+            return false;
+        }
+        // Of a large store, a small commit of random ids changes nearly as many pages as one of many.
+        let few = (pending.changes as u64) < self.report.pulled / FIRST_PULL_PART
+            && pending.bytes < options.first_pull_kib as usize * 1_024;
+        !(few && self.expected_new.contains(&target.collection))
+    }
+
+    /// Commits what waits, and fetches as much again meanwhile, unless there is no more.
+    async fn store_and_fetch(&mut self, target: &Target, pending: &mut Pending) -> Result<Fetched> {
+        let states = pending.states.clone();
+        let storing = self.begin_storing(std::mem::take(pending), false).await?;
+        // The next pages begin where these end.
+        pending.states = states;
+        let fetching = async {
+            let mut fetched = self.fetch_page(target, pending).await?;
+            while fetched.more && !self.is_enough(target, pending) {
+                let page = self.fetch_page(target, pending).await?;
+                fetched = Fetched {
+                    news: fetched.news || page.news,
+                    ..page
+                };
+            }
+            Ok(fetched)
+        };
+        let (stored, fetched) = future::join(storing.finish(), fetching).await;
+        match stored {
+            Ok(stored) => self.note_stored(stored),
+            Err(error) => {
+                // What follows pages that were not stored must not be stored either.
+                *pending = Pending::default();
+                return Err(error);
+            }
+        }
+        fetched
+    }
+
+    async fn fetch_page(&mut self, target: &Target, pending: &mut Pending) -> Result<Fetched> {
+        let page = self.pull_page(target, pending).await?;
+        let fetched = Fetched {
+            news: !page.changes.is_empty(),
+            more: page.has_more,
+        };
+        self.accept(target, page, pending);
+        Ok(fetched)
+    }
+
     async fn pull_page(&mut self, target: &Target, pending: &Pending) -> Result<Delta> {
         let limit = Capabilities::within(self.inner.capabilities.max_page, self.inner.options.page_size);
         let since = match pending.states.get(&target.collection) {
             Some(state) => state.sync_point.clone(),
             None => self.state(target).sync_point.clone(),
         };
+        let holds_nothing = since.is_none() && self.holds_nothing(target).await?;
+        if holds_nothing {
+            self.expected_new.insert(target.collection.clone());
+        }
         let request = PullRequest {
             target: target.clone(),
-            holds_nothing: since.is_none() && self.holds_nothing(target).await?,
+            holds_nothing,
             since,
             page_size: limit,
         };
@@ -137,7 +207,7 @@ impl Run<'_> {
     }
 
     /// Takes a page. How far it brings its collection counts from its commit on.
-    async fn accept(&mut self, target: &Target, page: Delta, pending: &mut Pending) -> Result<()> {
+    fn accept(&mut self, target: &Target, page: Delta, pending: &mut Pending) {
         let received = self.report.pulled + pending.changes as u64;
         self.inner
             .set_activity(self.scope, Activity::Pulling { received });
@@ -152,18 +222,16 @@ impl Run<'_> {
         }
         state.sync_point = Some(page.next);
         pending.changes += page.changes.len() + page.malformed.len();
-        pending.pages.push(RawChanges {
+        pending.bytes += page.changes.iter().map(bytes_of).sum::<usize>();
+        let raw = RawChanges {
             target: target.clone(),
             changes: page.changes,
             malformed: page.malformed,
             mark: state.generation,
             accept_older: state.pass.is_some(),
             may_be_old: false,
-        });
-        if pending.changes >= self.inner.options.commit_rows {
-            self.commit_pages(std::mem::take(pending)).await?;
-        }
-        Ok(())
+        };
+        self.inner.gather(raw, &mut pending.pulled);
     }
 
     /// Commits pages and the sync points they end at, as one transaction.
@@ -173,37 +241,7 @@ impl Run<'_> {
             self.states.extend(pending.states);
             return Ok(());
         }
-        self.commit_with_states(pending.pages, pending.states, false)
-            .await
-    }
-
-    /// Commits pages, and how far collections are then.
-    async fn commit_with_states(
-        &mut self,
-        pages: Vec<RawChanges>,
-        states: BTreeMap<CollectionName, TargetState>,
-        gives_back: bool,
-    ) -> Result<()> {
-        let Pulled { pages, observed } = self.gather(pages);
-        for stamp in observed {
-            self.inner.clock.observe(stamp, self.inner.now());
-        }
-        loop {
-            let mut changes = ChangeSet::at(self.inner.now());
-            let mut tally = Vec::new();
-            for page in &pages {
-                tally.push((page.target.clone(), self.apply(page, &mut changes).await?));
-            }
-            changes.targets = states.values().cloned().collect();
-            changes.gives_back = gives_back;
-            if self.commit(changes).await? == CommitOutcome::Committed {
-                self.states.extend(states);
-                for (target, applied) in tally {
-                    self.count_applied(&target, applied);
-                }
-                return Ok(());
-            }
-        }
+        self.store(pending, false).await
     }
 
     /// The passes over all collections came to their end, with these pages. That is stored together with the pages; if
@@ -223,7 +261,7 @@ impl Run<'_> {
         let now = self.inner.now();
         let as_of = now.plus_micros(self.inner.server_offset.load(Ordering::Relaxed));
         let mut states = self.states.clone();
-        states.extend(pending.states);
+        states.append(&mut pending.states);
         for state in states.values_mut() {
             state.pass = None;
             state.incomplete = None;
@@ -238,7 +276,8 @@ impl Run<'_> {
                 .values()
                 .any(|state| self.is_due_for_sweep(state.swept_at, asked_for)),
         };
-        self.commit_with_states(pending.pages, states, gives_back).await
+        pending.states = states;
+        self.store(pending, gives_back).await
     }
 
     /// Begins to pull a collection again from nothing. Records stay; those that are not seen again are removed
@@ -343,7 +382,8 @@ impl Run<'_> {
                 }
                 let mut changes = ChangeSet::at(self.inner.now());
                 if deferred {
-                    self.follow_remote(&after.key, &RemoteState::Missing, &mut changes)
+                    self.inner
+                        .follow_remote(&after.key, &RemoteState::Missing, &mut changes)
                         .await?;
                 }
                 Transition::new(state, after.clone()).add_to(&mut changes);
@@ -399,4 +439,11 @@ impl Run<'_> {
         found.iter().for_each(|state| self.observe(state));
         Ok(found)
     }
+}
+
+/// The memory that a change takes until it is committed, about.
+fn bytes_of(change: &RemoteChange) -> usize {
+    const BESIDES_TEXT: usize = 400;
+    let text = change.state.payload().map_or(0, |payload| payload.as_str().len());
+    BESIDES_TEXT + change.id.as_str().len() + text
 }

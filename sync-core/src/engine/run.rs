@@ -1,10 +1,13 @@
 //! One synchronization of one scope, from lease to report.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Activity, Inner, SyncEvent, SyncReport, SyncRequest, apply::RawChanges, lease::Lease};
 use crate::{
-    change_set::{ChangeSet, CommitOutcome},
+    change_set::{ChangeSet, CommitOutcome, Fence},
     delta::RemoteState,
     error::{ErrorKind, Result, RetryClass, SyncError},
     query::QuerySpec,
@@ -32,6 +35,8 @@ pub(crate) struct Run<'a> {
     pub(crate) states: BTreeMap<CollectionName, TargetState>,
     pub(crate) lease: Lease,
     pub(crate) report: SyncReport,
+    /// Collections whose pulled records are likely to be new here: none of those that came last had a row.
+    pub(crate) expected_new: BTreeSet<CollectionName>,
 }
 
 pub(crate) async fn run(inner: &Arc<Inner>, scope: &SyncScope, request: &SyncRequest) -> Result<SyncReport> {
@@ -114,6 +119,7 @@ async fn leased(inner: &Arc<Inner>, scope: &SyncScope, request: &SyncRequest) ->
         states: BTreeMap::new(),
         lease,
         report: SyncReport::default(),
+        expected_new: BTreeSet::new(),
     };
     let result = run.steps(request).await;
     let until = run.remember(result.as_ref().err()).await;
@@ -180,13 +186,11 @@ impl Run<'_> {
     }
 
     /// Commits under the lease, with the clock. After a commit that gives the lease back there can be no other.
-    pub(crate) async fn commit(&mut self, mut changes: ChangeSet) -> Result<CommitOutcome> {
+    pub(crate) async fn commit(&mut self, changes: ChangeSet) -> Result<CommitOutcome> {
         self.inner.check_running()?;
         self.lease.keep(self.inner).await?;
-        changes.fence = Some(self.lease.fence());
-        changes.clock = Some(self.inner.clock.latest());
         let gives_back = changes.gives_back;
-        let outcome = self.inner.store.commit(changes).await?;
+        let outcome = self.inner.commit(self.lease.fence(), changes).await?;
         if gives_back && outcome == CommitOutcome::Committed {
             self.lease.was_given_back();
         }
@@ -262,6 +266,16 @@ impl Run<'_> {
     }
 }
 
+impl Inner {
+    /// Commits under a lease, with the clock.
+    pub(crate) async fn commit(&self, fence: Fence, mut changes: ChangeSet) -> Result<CommitOutcome> {
+        self.check_running()?;
+        changes.fence = Some(fence);
+        changes.clock = Some(self.clock.latest());
+        self.store.commit(changes).await
+    }
+}
+
 /// Lets the remote evaluate a query, and merges its hits like any pulled record. All of it under the lease of the scope:
 /// what a push or a pull brought meanwhile would be newer than the hits.
 pub(crate) async fn search(inner: &Arc<Inner>, target: &Target, spec: &QuerySpec) -> Result<()> {
@@ -273,6 +287,7 @@ pub(crate) async fn search(inner: &Arc<Inner>, target: &Target, spec: &QuerySpec
         states: BTreeMap::new(),
         lease,
         report: SyncReport::default(),
+        expected_new: BTreeSet::new(),
     };
     let result = run.search(target, spec).await;
     run.lease.release(inner).await;

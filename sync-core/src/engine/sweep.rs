@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Activity,
-    apply::{ChangePage, RawChanges},
+    apply::{ChangePage, Pulled, RawChanges},
     run::Run,
 };
 use crate::{
@@ -213,8 +213,9 @@ impl Run<'_> {
     }
 
     pub(crate) async fn apply_raw(&mut self, changes: RawChanges) -> Result<()> {
-        let pulled = self.gather(vec![changes]);
-        for stamp in pulled.observed {
+        let mut pulled = Pulled::default();
+        self.inner.gather(changes, &mut pulled);
+        if let Some(stamp) = pulled.observed {
             self.inner.clock.observe(stamp, self.inner.now());
         }
         for page in pulled.pages {
@@ -226,7 +227,7 @@ impl Run<'_> {
     async fn apply_page(&mut self, page: &ChangePage) -> Result<()> {
         loop {
             let mut changes = ChangeSet::at(self.inner.now());
-            let applied = self.apply(page, &mut changes).await?;
+            let applied = self.inner.apply(page, false, &mut changes).await?;
             if changes.is_empty() || self.commit(changes).await? == CommitOutcome::Committed {
                 self.count_applied(&page.target, applied);
                 return Ok(());

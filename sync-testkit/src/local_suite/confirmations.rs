@@ -1,7 +1,7 @@
 //! Remote states for records without pending operations, marks, and what a pull reads of most records.
 
 use sync_core::{
-    ChangeSet, LocalStore, LocalStoreExt, RecordId, RecordState, RecordSummary, RemoteState, Target,
+    ChangeSet, ConfirmedPage, LocalStore, LocalStoreExt, RecordId, RecordState, RecordSummary, RemoteState, Target,
     Tombstone,
 };
 
@@ -20,6 +20,8 @@ pub(super) fn cases<'f>() -> Vec<Case<LocalContext<'f>>> {
         "P17" a_confirmation_of_the_same_state_only_sets_the_mark,
         "P6 P17" a_confirmation_of_the_same_tombstone_only_sets_the_mark,
         "P6" a_delete_without_a_version_replaces_a_live_record,
+        "P2" new_records_are_as_if_they_were_confirmed,
+        "P2 P8" a_page_of_new_records_is_stale_if_one_of_them_is_there,
         "P2" a_written_record_that_keeps_its_view_is_as_if_the_view_was_written,
         "P6" marks_set_the_mark_and_nothing_else,
         "P6" a_mark_on_an_unknown_record_makes_no_row,
@@ -63,6 +65,86 @@ async fn a_confirmation_sets_base_and_view(context: &LocalContext<'_>) -> Verdic
         touched_at: at(1),
     };
     ensure_eq!(state, expected, "the confirmed record");
+    Ok(())
+}
+
+fn new_records(target: &Target, names: &[&str], second: i64) -> ChangeSet {
+    let rows = names.iter().map(|name| (id(name), live(r#"{"n":1}"#, second)));
+    let new = ConfirmedPage {
+        only_new: true,
+        ..page(target, 3, rows)
+    };
+    ChangeSet {
+        confirmed: vec![new],
+        ..ChangeSet::at(at(second))
+    }
+}
+
+async fn new_records_are_as_if_they_were_confirmed(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    confirmed(store, "had a row", live(r#"{"n":0}"#, 1), 0, 1).await?;
+    let revision = store.load_record(&key("had a row")).await?.revision;
+    let removal = ChangeSet {
+        removals: vec![key("had a row")],
+        ..ChangeSet::at(at(2))
+    };
+    commit(store, removal).await?;
+    // What another scope has under these ids does not count.
+    let elsewhere = crate::sample::target("todos", "bob");
+    commit(store, new_records(&elsewhere, &["new", "had a row"], 4)).await?;
+    commit(store, new_records(&todos(), &["new", "had a row", "a third"], 5)).await?;
+    for name in ["new", "had a row", "a third"] {
+        let state = store.load_record(&key(name)).await?;
+        ensure!(state.revision > 0, "{name} has no revision");
+        let expected = RecordState {
+            key: key(name),
+            revision: state.revision,
+            view: Some(payload(r#"{"n":1}"#)),
+            schema_version: 1,
+            base: live(r#"{"n":1}"#, 5),
+            ops: Vec::new(),
+            mark: 3,
+            touched_at: at(5),
+        };
+        ensure_eq!(state, expected, "the record {name}");
+    }
+    let again = store.load_record(&key("had a row")).await?.revision;
+    ensure!(
+        again > revision,
+        "the revision {revision} of a removed row came again as {again}"
+    );
+    let gone = ConfirmedPage {
+        only_new: true,
+        ..page(&todos(), 3, [(id("gone"), deleted(6))])
+    };
+    let changes = ChangeSet {
+        confirmed: vec![gone],
+        ..ChangeSet::at(at(6))
+    };
+    commit(store, changes).await?;
+    let state = store.load_record(&key("gone")).await?;
+    ensure_eq!((state.view, state.base), (None, deleted(6)), "a new tombstone");
+    Ok(())
+}
+
+async fn a_page_of_new_records_is_stale_if_one_of_them_is_there(context: &LocalContext<'_>) -> Verdict {
+    let store = &*context.store;
+    confirmed(store, "clean", live(r#"{"n":1}"#, 1), 0, 1).await?;
+    confirmed(store, "same", live(r#"{"n":1}"#, 2), 0, 1).await?;
+    confirmed(store, "deleted", deleted(1), 0, 1).await?;
+    commit(store, enqueue(&key("pending"), 1, r#"{"n":1}"#)).await?;
+    for name in ["clean", "same", "deleted", "pending"] {
+        let before = store.load_record(&key(name)).await?;
+        for names in [["a new one", name], [name, "zzz"]] {
+            let named = commit_stale(store, new_records(&todos(), &names, 2)).await?;
+            ensure_eq!(named, [key(name)], "the records named as stale");
+            for name in ["a new one", "zzz"] {
+                let written = store.load_record(&key(name)).await?;
+                ensure_eq!(written.revision, 0, "the revision of a record of the same page");
+            }
+        }
+        ensure_eq!(store.load_record(&key(name)).await?, before, "the record {name}");
+    }
     Ok(())
 }
 

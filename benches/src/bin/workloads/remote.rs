@@ -1,11 +1,15 @@
-//! A remote in the process that costs next to nothing: pages of JSON text come ready from a generator, whose time is
-//! kept apart, and every push is acknowledged.
+//! A remote in the process that costs next to nothing: pages of JSON text come from a generator, or ready from a file,
+//! and every push is acknowledged.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom, Write},
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -24,9 +28,17 @@ pub(crate) struct Pages {
     push_batch: u32,
     /// Single changes that come after the records.
     changed: Mutex<Vec<String>>,
-    /// Time that went into making pages, which is not the client's.
-    making: Mutex<Duration>,
+    ready: Option<ReadyPages>,
     versions: AtomicU64,
+}
+
+/// Pages that were made before the client asked for them, so that making them takes none of its time and memory.
+#[derive(Debug)]
+struct ReadyPages {
+    size: u32,
+    /// Where each page begins in the file, and where the last one ends.
+    starts: Vec<u64>,
+    file: Mutex<File>,
 }
 
 #[derive(Deserialize)]
@@ -48,9 +60,18 @@ impl Pages {
             records,
             push_batch,
             changed: Mutex::default(),
-            making: Mutex::default(),
+            ready: None,
             versions: AtomicU64::new(0),
         }
+    }
+
+    /// Makes all pages of this size, and keeps them in a file at `path` until they are pulled.
+    pub(crate) fn ready(records: u32, size: u32, path: &Path) -> Result<Self> {
+        let ready = ReadyPages::make(records, size, path).map_err(internal)?;
+        Ok(Self {
+            ready: Some(ready),
+            ..Self::new(records)
+        })
     }
 
     /// Adds one change.
@@ -63,17 +84,16 @@ impl Pages {
         Ok(())
     }
 
-    /// How long the pages took that were pulled so far.
-    pub(crate) fn making(&self) -> Duration {
-        *self.making.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The page after so many records, as it would come off the wire.
     fn page(&self, from: u32, size: u32) -> Result<(String, u32, bool)> {
-        let started = Instant::now();
         let (page, to) = if from < self.records {
             let to = self.records.min(from + size);
-            (serde_json::to_string(&todos(from..to)).map_err(internal)?, to)
+            let ready = self.ready.as_ref().filter(|ready| ready.size == size);
+            let page = match ready {
+                Some(ready) => ready.read(from / size).map_err(internal)?,
+                None => serde_json::to_string(&todos(from..to)).map_err(internal)?,
+            };
+            (page, to)
         } else {
             let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
             let next = changed.get((from - self.records) as usize);
@@ -82,8 +102,42 @@ impl Pages {
                 None => ("[]".to_owned(), from),
             }
         };
-        *self.making.lock().unwrap_or_else(PoisonError::into_inner) += started.elapsed();
         Ok((page, to, to < self.records))
+    }
+}
+
+impl ReadyPages {
+    fn make(records: u32, size: u32, path: &Path) -> std::io::Result<Self> {
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)?;
+        // The file goes with its handle.
+        std::fs::remove_file(path)?;
+        let mut starts = vec![0];
+        let mut end = 0;
+        for from in (0..records).step_by(size as usize) {
+            let page = serde_json::to_vec(&todos(from..records.min(from + size)))?;
+            file.write_all(&page)?;
+            end += page.len() as u64;
+            starts.push(end);
+        }
+        Ok(Self {
+            size,
+            starts,
+            file: Mutex::new(file),
+        })
+    }
+
+    fn read(&self, number: u32) -> std::io::Result<String> {
+        let [start, end] = [number, number + 1].map(|place| self.starts[place as usize]);
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(start))?;
+        let mut page = String::with_capacity((end - start) as usize);
+        (&mut *file).take(end - start).read_to_string(&mut page)?;
+        Ok(page)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use sync_core::{SimpleSyncOrchestrator, Write};
 
 use crate::{
-    Failure, Run, number, open,
+    Failure, PAGE, Run, number, open,
     records::{Todo, todos},
     remote::Pages,
     remove_old,
@@ -54,11 +54,11 @@ async fn write_all(store: &SimpleSyncOrchestrator<Todo>, records: &[Todo]) -> sy
 pub(crate) async fn capture(run: &Run<'_>) -> Result<(), Failure> {
     remove_old(run.path);
     let count = number(20_000);
-    let remote = Arc::new(Pages::new(count));
-    let store = open::<Todo>(run, Arc::clone(&remote)).await?;
+    let remote = Pages::ready(count, PAGE, &run.path.with_extension("pages"))?;
+    let store = open::<Todo>(run, Arc::new(remote)).await?;
     let started = Instant::now();
     store.pull_only(&scope()).await?;
-    let plain = (micros(started) - remote.making().as_secs_f64() * 1e6) / f64::from(count);
+    let plain = micros(started) / f64::from(count);
     drop(store);
     remove_old(run.path);
     let store = open::<Todo>(run, Arc::new(Pages::new(0))).await?;

@@ -31,19 +31,23 @@ pub(super) fn check_revisions(
         found[place] = row.int(0)?;
         Ok(())
     })?;
-    let changed = read.iter().zip(found).filter(|((.., read), found)| read != found);
-    stale.extend(changed.filter_map(|((number, id, _), _)| subjects.record(*number, id)));
+    for ((number, id, read), found) in read.iter().zip(found) {
+        if *read != found {
+            stale.insert(subjects.record(*number, id)?);
+        }
+    }
     Ok(())
 }
 
-/// Finds the confirmed records that have operations, and those that already have the confirmed state.
+/// Finds the confirmed records that have operations, and those that already have the confirmed state. What is taken to
+/// be new shows when it is inserted.
 pub(super) fn check(
     transaction: &DirectTransaction,
     subjects: &Subjects<'_>,
     stale: &mut BTreeSet<RecordKey>,
     same: &mut HashSet<(i64, String)>,
 ) -> Result<()> {
-    for (number, page) in &subjects.pages {
+    for (number, page) in subjects.pages.iter().filter(|(_, page)| !page.only_new) {
         let any = |text| any(transaction, text, *number);
         if any(ANY_OPERATION)? {
             stale.extend(pending(transaction, *number, page)?);

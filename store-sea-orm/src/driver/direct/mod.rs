@@ -21,6 +21,7 @@ use sync_core::{ErrorKind, Result, SyncError};
 use self::{connect::Settings, writer::Writer};
 pub(crate) use self::{
     connect::{Place, open},
+    statement::Bound,
     visit::VisitedRow,
 };
 use super::{Statement, Write};
@@ -32,6 +33,9 @@ use crate::{
 
 /// Asks for a number that grows whenever another connection commits.
 const DATA_VERSION: &str = "PRAGMA data_version";
+
+/// How large [`SmallCache`] is. Less is slower: pages in use are written and read again.
+const SMALL_CACHE_KIB: u32 = 8 * 1_024;
 
 /// One SQLite database, opened by this crate.
 #[derive(Debug)]
@@ -83,6 +87,14 @@ pub(crate) struct DirectTransaction {
     ends_by_itself: bool,
     /// Set by everything but the plain reads of the hot paths.
     may_have_written: AtomicBool,
+}
+
+/// A page cache that is kept small, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct SmallCache<'a> {
+    connection: &'a Lent,
+    /// What `PRAGMA cache_size` said before.
+    usual: i64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -338,6 +350,30 @@ impl DirectTransaction {
             .with(|connection| statement::rows_each(connection, text, params, width, take))
     }
 
+    /// Keeps the page cache small until the answer is dropped: pages that were changed go to the WAL meanwhile.
+    pub(crate) fn with_small_cache(&self) -> Result<SmallCache<'_>> {
+        self.connection.with(|connection| {
+            let usual = statement::pragma(connection, "PRAGMA cache_size")?;
+            statement::script(connection, &format!("PRAGMA cache_size = -{SMALL_CACHE_KIB}"))?;
+            Ok(SmallCache {
+                connection: &self.connection,
+                usual,
+            })
+        })
+    }
+
+    /// See [`statement::insert_each`].
+    pub(crate) fn insert_each<'a, const N: usize>(
+        &self,
+        text: &str,
+        constants: &[Param],
+        rows: impl Iterator<Item = [Bound<'a>; N]>,
+    ) -> Result<Option<usize>> {
+        self.note_write();
+        self.connection
+            .with(|connection| statement::insert_each(connection, text, constants, rows))
+    }
+
     /// Grows whenever another connection commits.
     pub(super) fn foreign_commits(&self) -> Result<i64> {
         self.connection
@@ -353,6 +389,16 @@ impl DirectTransaction {
     /// Ends a transaction that only read. A failure to end it has no consequence for what was read.
     pub(super) fn finish<T>(self, outcome: Result<T>) -> Result<T> {
         outcome
+    }
+}
+
+impl Drop for SmallCache<'_> {
+    fn drop(&mut self) {
+        let text = format!("PRAGMA cache_size = {}", self.usual);
+        let restored = self.connection.with(|connection| statement::script(connection, &text));
+        if let Err(error) = restored {
+            tracing::warn!(%error, "the size of the page cache could not be restored");
+        }
     }
 }
 

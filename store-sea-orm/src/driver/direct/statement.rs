@@ -22,6 +22,32 @@ impl ToSql for Param {
     }
 }
 
+/// A value that is bound where it lies.
+#[derive(Debug)]
+pub(crate) enum Bound<'a> {
+    Null,
+    Int(i64),
+    Text(&'a str),
+    Made(String),
+}
+
+impl From<Option<i64>> for Bound<'_> {
+    fn from(value: Option<i64>) -> Self {
+        value.map_or(Self::Null, Self::Int)
+    }
+}
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Int(value) => ValueRef::Integer(*value),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Made(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
 /// Runs a statement and reads all its rows.
 pub(super) fn rows(connection: &Connection, sql: Sql) -> Result<Vec<Row>> {
     read(connection, sql).map_err(|error| from_rusqlite(&error))
@@ -89,6 +115,32 @@ pub(super) fn rows_each(
         }
     }
     Ok(())
+}
+
+/// Runs an insert for each row, until one inserts nothing; returns the place of that row. The first values, which are the
+/// same for all rows, are bound once.
+pub(super) fn insert_each<'a, const N: usize>(
+    connection: &Connection,
+    text: &str,
+    constants: &[Param],
+    rows: impl Iterator<Item = [Bound<'a>; N]>,
+) -> Result<Option<usize>> {
+    let run = |connection: &Connection| {
+        let mut statement = connection.prepare_cached(text)?;
+        for (place, value) in (1..).zip(constants) {
+            statement.raw_bind_parameter(place, value)?;
+        }
+        for (at, row) in rows.enumerate() {
+            for (place, value) in (constants.len() + 1..).zip(&row) {
+                statement.raw_bind_parameter(place, value)?;
+            }
+            if statement.raw_execute()? == 0 {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    };
+    run(connection).map_err(|error| from_rusqlite(&error))
 }
 
 /// A number that SQLite tells of itself.

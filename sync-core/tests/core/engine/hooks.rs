@@ -51,6 +51,8 @@ pub(crate) struct Hooks {
     sweeps_forbidden: Arc<AtomicBool>,
     /// How many rows a store was asked for or to write.
     rows: Arc<AtomicU64>,
+    /// How many ids were asked about for summaries.
+    asked: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Hooks {
@@ -102,6 +104,11 @@ impl Hooks {
     /// How many rows (records, summaries, operations, ids) the store answered or wrote since the last call.
     pub(crate) fn take_rows(&self) -> u64 {
         self.rows.swap(0, Ordering::SeqCst)
+    }
+
+    /// About how many ids the store was asked for summaries since the last call.
+    pub(crate) fn take_asked(&self) -> u64 {
+        self.asked.swap(0, Ordering::SeqCst)
     }
 
     fn count_rows(&self, rows: usize) {
@@ -242,6 +249,7 @@ impl<S: LocalStore> LocalStore for HookedStore<S> {
     }
 
     async fn load_summaries(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RecordSummary>> {
+        self.hooks.asked.fetch_add(ids.len() as u64, Ordering::SeqCst);
         let rows = between(self.store.load_summaries(target, ids)).await?;
         self.hooks.count_rows(rows.len());
         Ok(rows)

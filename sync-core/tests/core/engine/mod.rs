@@ -12,6 +12,7 @@ mod cursor;
 mod deletes;
 mod driver;
 mod exactly_once;
+mod first_pull;
 mod found_by_simulation;
 mod hooks;
 mod in_flight;
