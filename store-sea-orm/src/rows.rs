@@ -110,8 +110,7 @@ pub(crate) fn read_id(row: &Row, column: usize) -> Result<RecordId> {
 
 /// An id as the database has it.
 pub(crate) fn known_id(text: String) -> Result<RecordId> {
-    RecordId::new(text)
-        .map_err(|error| corrupt(format!("a record's id cannot be read: {error}")))
+    RecordId::new(text).map_err(|error| corrupt(format!("a record's id cannot be read: {error}")))
 }
 
 /// The columns of a remote state, as they are named in the records table.

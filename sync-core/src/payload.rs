@@ -185,9 +185,7 @@ impl<'de> Visitor<'de> for UnambiguousVisitor {
         while let Some(Name(name)) = fields.next_key::<Name<'de>>()? {
             fields.next_value::<Unambiguous>()?;
             if names.knows(&name) {
-                return Err(serde::de::Error::custom(format!(
-                    "the key {name:?} occurs twice"
-                )));
+                return Err(serde::de::Error::custom(format!("the key {name:?} occurs twice")));
             }
             names.add(name);
         }

@@ -59,9 +59,9 @@ impl State {
                 .records
                 .iter()
                 .map(|record| RecordKey::new(page.target.clone(), record.id.clone()));
-            stale.extend(keys.filter(|key| {
-                self.queue.is_pending(key) || (page.only_new && self.revision(key) > 0)
-            }));
+            stale.extend(
+                keys.filter(|key| self.queue.is_pending(key) || (page.only_new && self.revision(key) > 0)),
+            );
         }
         if !changes.removals.is_empty() {
             let removed: BTreeSet<OpId> = changes

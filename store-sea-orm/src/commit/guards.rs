@@ -332,7 +332,8 @@ impl<'a> Subjects<'a> {
 
     fn record(&self, number: i64, id: &str) -> Result<RecordKey> {
         let target = self.targets.get(&number).copied().cloned();
-        let target = target.ok_or_else(|| corrupt("a guard tells of a target that it was not asked about"))?;
+        let target =
+            target.ok_or_else(|| corrupt("a guard tells of a target that it was not asked about"))?;
         Ok(RecordKey::new(target, known_id(id.to_owned())?))
     }
 

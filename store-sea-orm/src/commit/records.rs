@@ -101,7 +101,10 @@ pub(super) fn irregular(dialect: Dialect, changes: &ChangeSet) -> Irregular {
         records.any(|record| is_irregular(record.state.payload()))
     });
     let written = written.map(|record| &record.key.target);
-    written.chain(confirmed.map(|page| &page.target)).cloned().collect()
+    written
+        .chain(confirmed.map(|page| &page.target))
+        .cloned()
+        .collect()
 }
 
 pub(super) fn write(

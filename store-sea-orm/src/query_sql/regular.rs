@@ -118,16 +118,14 @@ impl<'a> Scanner<'a> {
         self.next().filter(|quote| *quote == b'"')?;
         let start = self.at;
         loop {
-            match self.peek()? {
-                b'"' => break,
-                b'\\' => {
-                    if self.bytes[self.at..].starts_with(b"\\u0000") {
-                        return None;
-                    }
-                    self.at += 2;
-                }
-                _ => self.at += 1,
+            self.at += memchr::memchr2(b'"', b'\\', self.bytes.get(self.at..)?)?;
+            if self.peek() == Some(b'"') {
+                break;
             }
+            if self.bytes[self.at..].starts_with(b"\\u0000") {
+                return None;
+            }
+            self.at += 2;
         }
         let text = &self.bytes[start..self.at];
         self.at += 1;

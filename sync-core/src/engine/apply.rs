@@ -85,7 +85,8 @@ impl ChangePage {
         if matches!(&place, Entry::Occupied(known) if state.is_older_than(known.get())) {
             return;
         }
-        self.malformed.retain(|before| before.id.as_ref() != Some(place.key()));
+        self.malformed
+            .retain(|before| before.id.as_ref() != Some(place.key()));
         place.insert_entry(state);
     }
 }
@@ -115,7 +116,10 @@ impl Inner {
         let now = self.now();
         for change in raw.changes {
             // The clock only needs the greatest plausible one; an implausible one must not hide it.
-            let stamp = change.state.stamp().filter(|stamp| Some(*stamp) > pulled.observed);
+            let stamp = change
+                .state
+                .stamp()
+                .filter(|stamp| Some(*stamp) > pulled.observed);
             if let Some(stamp) = stamp.filter(|stamp| !self.clock.is_too_far_ahead(*stamp, now)) {
                 pulled.observed = Some(stamp);
             }
@@ -164,7 +168,10 @@ impl Inner {
         let known = self.registered(&target.collection)?;
         let ids: Vec<RecordId> = page.changes.keys().cloned().collect();
         let summaries = if expects_new {
-            let missing = page.changes.iter().filter(|(_, state)| **state == RemoteState::Missing);
+            let missing = page
+                .changes
+                .iter()
+                .filter(|(_, state)| **state == RemoteState::Missing);
             let missing: Vec<RecordId> = missing.map(|(id, _)| id.clone()).collect();
             self.summaries(target, &missing).await?
         } else {
@@ -288,9 +295,7 @@ impl Inner {
                 self.follow_remote(key, remote, changes).await?;
             } else if waits(&transition.before) {
                 // The write that waited for the user turns out to have taken effect.
-                self
-                    .settle_open(key, Settlement::KeptLocal, changes)
-                    .await?;
+                self.settle_open(key, Settlement::KeptLocal, changes).await?;
             }
         }
         Ok(())
@@ -334,7 +339,6 @@ impl Inner {
             applied.quarantined.push(row);
         }
     }
-
 }
 
 impl Run<'_> {

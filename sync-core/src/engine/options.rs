@@ -43,7 +43,7 @@ impl Default for EngineOptions {
         Self {
             page_size: 500,
             commit_rows: 2_000,
-            first_pull_kib: 24 * 1_024,
+            first_pull_kib: 16 * 1_024,
             push_batch: 100,
             settle_within: Duration::from_millis(20),
             call_deadline: Duration::from_secs(20),

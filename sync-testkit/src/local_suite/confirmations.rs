@@ -1,8 +1,8 @@
 //! Remote states for records without pending operations, marks, and what a pull reads of most records.
 
 use sync_core::{
-    ChangeSet, ConfirmedPage, LocalStore, LocalStoreExt, RecordId, RecordState, RecordSummary, RemoteState, Target,
-    Tombstone,
+    ChangeSet, ConfirmedPage, LocalStore, LocalStoreExt, RecordId, RecordState, RecordSummary, RemoteState,
+    Target, Tombstone,
 };
 
 use super::LocalContext;

@@ -45,7 +45,10 @@ pub(in crate::commit) fn insert(
         let records = in_order_of_ids(page);
         let rows = records.iter().map(|record| values(record));
         if let Some(place) = transaction.insert_each(INSERT, &constants, rows)? {
-            return Ok(Some(RecordKey::new(page.target.clone(), records[place].id.clone())));
+            return Ok(Some(RecordKey::new(
+                page.target.clone(),
+                records[place].id.clone(),
+            )));
         }
     }
     Ok(None)
@@ -65,8 +68,12 @@ fn values(record: &Confirmation) -> [Bound<'_>; 7] {
     let version = state.version();
     [
         Bound::Text(id.as_str()),
-        state.payload().map_or(Bound::Null, |view| Bound::Text(view.as_str())),
-        state.stamp().map_or(Bound::Null, |stamp| Bound::Made(stamp.to_string())),
+        state
+            .payload()
+            .map_or(Bound::Null, |view| Bound::Text(view.as_str())),
+        state
+            .stamp()
+            .map_or(Bound::Null, |stamp| Bound::Made(stamp.to_string())),
         state.server_time().map(|time| time.as_micros()).into(),
         Bound::Int(kind_of(state)),
         version.map_or(Bound::Null, |version| Bound::Text(version.token())),

@@ -395,7 +395,9 @@ impl DirectTransaction {
 impl Drop for SmallCache<'_> {
     fn drop(&mut self) {
         let text = format!("PRAGMA cache_size = {}", self.usual);
-        let restored = self.connection.with(|connection| statement::script(connection, &text));
+        let restored = self
+            .connection
+            .with(|connection| statement::script(connection, &text));
         if let Err(error) = restored {
             tracing::warn!(%error, "the size of the page cache could not be restored");
         }

@@ -50,7 +50,11 @@ async fn while_pages_are_stored_as_many_are_fetched_and_no_more() {
         then.store(now.load(Ordering::SeqCst), Ordering::SeqCst);
     });
     a.sync().await;
-    assert_eq!(seen.load(Ordering::SeqCst), 4, "two pages that are stored, and two more");
+    assert_eq!(
+        seen.load(Ordering::SeqCst),
+        4,
+        "two pages that are stored, and two more"
+    );
     assert_eq!(a.titles().await, remote_titles(&lab.remote));
 }
 
@@ -102,7 +106,11 @@ async fn a_record_made_here_during_a_first_pull_is_not_overwritten_by_the_page_t
             assert_eq!(a.titles().await["07"], "mine", "{moment:?} {passed}");
             a.sync().await;
             assert_eq!(remote_titles(&lab.remote)["07"], "mine", "{moment:?} {passed}");
-            assert_eq!(a.titles().await, remote_titles(&lab.remote), "{moment:?} {passed}");
+            assert_eq!(
+                a.titles().await,
+                remote_titles(&lab.remote),
+                "{moment:?} {passed}"
+            );
         }
     }
 }
