@@ -8,6 +8,8 @@
 mod certificate;
 #[cfg(feature = "rusqlite")]
 mod direct;
+#[cfg(feature = "rusqlite")]
+mod first_pull;
 mod fixtures;
 #[cfg(feature = "rusqlite")]
 mod group_commit;
