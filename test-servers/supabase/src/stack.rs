@@ -89,6 +89,13 @@ impl Stack {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// The address of the data API itself, behind the gateway, without a slash at its end.
+    pub fn data_api_url(&self) -> String {
+        let postrust = self.postrust.as_ref();
+        let port = postrust.expect("it is away only while it is started anew").port();
+        format!("http://127.0.0.1:{port}")
+    }
+
     /// The key for clients.
     pub fn publishable_key(&self) -> &'static str {
         PUBLISHABLE_KEY
