@@ -21,7 +21,11 @@ on_each_postgres!(
 
 async fn random_queries_have_the_answers_of_the_reference_evaluator(postgres: PostgresVersion) {
     const QUERIES: usize = 50;
-    for seed in 1..=5 {
+    let seeds = match postgres {
+        PostgresVersion::V15 => 1..=3,
+        PostgresVersion::V17 => 4..=6,
+    };
+    for seed in seeds {
         let mut random = Random::new(seed);
         let Some(samples) = Samples::start(postgres, &random.rows(120)).await else {
             return;
