@@ -287,7 +287,8 @@ impl Signed<'_> {
         let response = self.send(call).await?;
         let date = response.date().ok_or_else(no_date)?;
         let mut body: Value = response.json()?;
-        let Value::Array(rows) = body["rows"].take() else {
+        // An index into what is no object panics.
+        let Some(Value::Array(rows)) = body.get_mut("rows").map(Value::take) else {
             return Err(
                 SyncError::new(ErrorKind::Malformed, "the answer has no list of rows").with_field("rows"),
             );

@@ -3,6 +3,8 @@
 //! The folder `fuzz` at the top has one program for each of them, for cargo-fuzz. The test of this crate runs them on a
 //! fixed set of inputs, so that they cannot rot.
 
+mod adapters;
+
 use std::{env, fmt::Debug, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use adapter_memory::{MemoryLocalStore, MemoryRemoteStore};
@@ -17,6 +19,12 @@ use sync_http::{
     HeaderValue, HttpResponse, SseLimits, SseParser, StatusCode, header, parse_http_date, retry_after,
 };
 use sync_testkit::{effects::TestEffects, traces::parse_traces};
+
+pub use adapters::{
+    appwrite::{answers as appwrite, frames as appwrite_frames},
+    pocketbase::{events as pocketbase_events, feed as pocketbase_feed, plain as pocketbase_plain},
+    supabase::{feed as supabase_feed, frames as supabase_frames, table as supabase_table},
+};
 
 /// One function that is fuzzed.
 #[derive(Clone, Copy)]
@@ -36,7 +44,12 @@ impl Debug for FuzzTarget {
 }
 
 /// All of them.
-pub const TARGETS: &[FuzzTarget] = &[
+pub fn targets() -> impl Iterator<Item = &'static FuzzTarget> {
+    READERS.iter().chain(adapters::TARGETS)
+}
+
+/// Those of what this workspace itself reads.
+const READERS: &[FuzzTarget] = &[
     FuzzTarget {
         name: "scope_key",
         run: scope_key,
@@ -116,7 +129,7 @@ pub const TARGETS: &[FuzzTarget] = &[
 
 /// The target of this name.
 pub fn target(name: &str) -> Option<&'static FuzzTarget> {
-    TARGETS.iter().find(|target| target.name == name)
+    targets().find(|target| target.name == name)
 }
 
 /// Writes the inputs that a target begins with as files into the folder that the environment variable `FUZZ_SEEDS`

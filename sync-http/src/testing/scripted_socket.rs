@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::{StreamExt, channel::mpsc};
 
 use crate::{
@@ -38,6 +39,13 @@ impl SocketPeer {
         let _ = self
             .outgoing
             .unbounded_send(Some(WebSocketMessage::Text(text.into())));
+    }
+
+    /// Sends bytes to the client, likewise.
+    pub fn send_binary(&self, bytes: impl Into<Bytes>) {
+        let _ = self
+            .outgoing
+            .unbounded_send(Some(WebSocketMessage::Binary(bytes.into())));
     }
 
     /// Says goodbye to the client.

@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: fuzz_targets::write_seeds("pocketbase_plain"), |data: &[u8]| fuzz_targets::pocketbase_plain(data));
