@@ -1,15 +1,14 @@
 //! What users, apps and others do in the steps of a plan.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sync_core::{
-    CacheLimits, CachePolicy, ConflictQuery, ErrorKind, Freshness, LocalStore, OpQuery, OpStateKind,
-    ReadOptions, RecordKey, Result, SyncEngine, SyncError, SyncScope,
+    CachePolicy, ErrorKind, Freshness, LocalStore, ReadOptions, RecordKey, Result, SyncError,
     query::{Filter, OrderBy, QuerySpec, evaluate},
-    resolve::Resolution,
 };
 
 use super::{
+    app::App,
     coverage::Branch,
     plan::{Act, How, ReadFrom},
     world::{Ended, World},
@@ -71,16 +70,23 @@ impl World<'_> {
     }
 
     fn sync(&mut self, device: usize, scope: usize, how: How) -> Result<()> {
-        let (engine, owner) = self.engine(device);
+        let (app, owner) = self.app(device);
         let scope = self.names.scope(scope).clone();
         self.forget_pauses(device);
         if self.devices[device].drop_after.is_some() {
-            self.alone(device, async move { synchronize(&engine, &scope, how).await });
+            self.alone(device, async move { app.synchronize(&scope, how).await });
             return Ok(());
         }
+        let shared = Arc::clone(&self.shared);
         let syncing = async move {
             // What it fails with is in the status; what it did is judged by its commits.
-            let _ = synchronize(&engine, &scope, how).await;
+            let result = app.synchronize(&scope, how).await;
+            if let Err(error) = result
+                && error.kind() == ErrorKind::Invalid
+            {
+                shared
+                    .violation(|| format!("device {device}: a refusal ended the synchronization: {error:?}"));
+            }
         };
         self.executor.spawn(owner, Box::pin(syncing));
         Ok(())
@@ -95,10 +101,10 @@ impl World<'_> {
 
     fn read(&mut self, device: usize, scope: usize, from: ReadFrom, query: u8) -> Result<()> {
         let target = self.names.target(scope, false);
-        let (engine, owner) = self.engine(device);
+        let (app, owner) = self.app(device);
         let spec = spec_of(query);
         let policy = match from {
-            ReadFrom::Store => return self.read_stored(device, &engine, scope, &spec),
+            ReadFrom::Store => return self.read_stored(device, app, scope, &spec),
             ReadFrom::StoreFirst => CachePolicy::LocalFirst,
             ReadFrom::RemoteFirst => CachePolicy::RemoteFirst,
             ReadFrom::Remote => CachePolicy::OnlineOnly,
@@ -108,9 +114,10 @@ impl World<'_> {
         if from == ReadFrom::Remote {
             options = options.with_remote_eval();
         }
-        let shared = std::sync::Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.shared);
         let reading = async move {
-            match engine.query(&target, &spec, &options).await {
+            let answers = shared.weather().devices[device].answers;
+            match app.query(&target, &spec, &options).await {
                 Ok(answer) => {
                     if answer.freshness.is_stale() {
                         shared.seen(Branch::StaleAnswer);
@@ -121,6 +128,12 @@ impl World<'_> {
                                 "device {device}: an answer that is to be online is {:?}",
                                 answer.freshness
                             )
+                        });
+                    }
+                    let asked = shared.weather().devices[device].answers > answers;
+                    if policy == CachePolicy::OnlineOnly && !asked {
+                        shared.violation(|| {
+                            format!("device {device}: an answer that is to be online was asked of nobody")
                         });
                     }
                 }
@@ -143,14 +156,14 @@ impl World<'_> {
     fn read_stored(
         &mut self,
         device: usize,
-        engine: &SyncEngine,
+        app: Arc<dyn App>,
         scope: usize,
         spec: &QuerySpec,
     ) -> Result<()> {
         let target = self.names.target(scope, false);
-        let (engine, spec_asked, asked) = (engine.clone(), spec.clone(), target.clone());
+        let (spec_asked, asked) = (spec.clone(), target.clone());
         let options = ReadOptions::from(CachePolicy::OfflineOnly);
-        let reading = async move { engine.query(&asked, &spec_asked, &options).await };
+        let reading = async move { app.query(&asked, &spec_asked, &options).await };
         let answer = match self.alone(device, reading) {
             Ended::Unknown => return Ok(()),
             Ended::Answered(Err(error)) => {
@@ -201,32 +214,15 @@ impl World<'_> {
 
     /// The user sends everything that was set aside again.
     pub(crate) fn retry(&mut self, device: usize) {
-        let (engine, _) = self.engine(device);
-        let query = OpQuery {
-            states: vec![OpStateKind::Parked],
-            ..OpQuery::default()
-        };
-        self.alone(device, async move {
-            for op in engine.pending_ops(&query).await? {
-                engine.retry_op(op.op_id).await?;
-            }
-            Ok::<(), SyncError>(())
-        });
+        let (app, _) = self.app(device);
+        self.alone(device, async move { app.retry().await });
     }
 
     /// The user gives up what is pending of one record. What was given up is answered.
     pub(crate) fn discard(&mut self, device: usize, nth: usize) {
-        let (engine, _) = self.engine(device);
+        let (app, _) = self.app(device);
         self.shared.ledger().discarding.insert(device);
-        let discarding = async move {
-            let pending = engine.pending_ops(&OpQuery::default()).await?;
-            if pending.is_empty() {
-                return Ok(None);
-            }
-            let op = pending[nth % pending.len()].clone();
-            let answered = engine.discard_op(op.op_id).await?;
-            Ok::<_, SyncError>(Some((op, answered)))
-        };
+        let discarding = async move { app.discard(nth).await };
         if let Ended::Answered(Ok(Some((op, answered)))) = self.alone(device, discarding)
             && !answered.iter().any(|given_up| given_up.op_id == op.op_id)
         {
@@ -238,36 +234,21 @@ impl World<'_> {
 
     /// The user decides the conflict that was found last.
     pub(crate) fn resolve(&mut self, device: usize, keep: bool) {
-        let (engine, _) = self.engine(device);
-        let query = ConflictQuery {
-            open: Some(true),
-            ..ConflictQuery::default()
-        };
+        let (app, _) = self.app(device);
         self.shared.ledger().discarding.insert(device);
-        self.alone(device, async move {
-            let open = engine.conflicts(&query).await?;
-            if let Some(conflict) = open.first() {
-                let choice = if keep {
-                    Resolution::KeepLocal
-                } else {
-                    Resolution::TakeRemote
-                };
-                engine.resolve_conflict(conflict.conflict_id, choice).await?;
-            }
-            Ok::<(), SyncError>(())
-        });
+        self.alone(device, async move { app.resolve(keep).await });
         self.shared.ledger().discarding.remove(&device);
     }
 
     fn clear(&mut self, device: usize, scope: usize, discard: bool) -> Result<()> {
-        let (engine, owner) = self.engine(device);
+        let (app, owner) = self.app(device);
         self.devices[device].drop_after = None;
         if discard {
             self.shared.ledger().discarding.insert(device);
         }
         self.shared.ledger().giving_up.insert(device);
         let scope = self.names.scope(scope).clone();
-        let clearing = async move { engine.clear(&scope, discard).await };
+        let clearing = async move { app.clear(&scope, discard).await };
         let cleared = self.until(owner, PATIENCE, clearing)?;
         if matches!(cleared, Ended::Answered(_)) {
             self.shared.ledger().giving_up.remove(&device);
@@ -284,14 +265,9 @@ impl World<'_> {
     }
 
     fn evict(&mut self, device: usize) -> Result<()> {
-        let (engine, owner) = self.engine(device);
+        let (app, owner) = self.app(device);
         self.devices[device].drop_after = None;
-        let evicting = async move {
-            let none = CacheLimits::default().with_max_bytes(0);
-            let evicted = engine.set_cache_limits(&none).await?;
-            engine.set_cache_limits(&CacheLimits::default()).await?;
-            Ok::<_, SyncError>(evicted)
-        };
+        let evicting = async move { app.evict().await };
         self.shared.ledger().giving_up.insert(device);
         let ended = self.until(owner, PATIENCE, evicting)?;
         if matches!(ended, Ended::Answered(_)) {
@@ -311,7 +287,7 @@ impl World<'_> {
             .processes
             .iter()
             .map(|process| {
-                process.engine.stop();
+                process.app.stop();
                 process.owner
             })
             .collect();
@@ -328,17 +304,6 @@ fn nothing<T>() -> Result<T> {
         ErrorKind::Internal,
         "the memory store waits for something",
     ))
-}
-
-pub(crate) async fn synchronize(engine: &SyncEngine, scope: &SyncScope, how: How) -> Result<()> {
-    match how {
-        How::Both => engine.synchronize(scope).await,
-        How::Push => engine.push_only(scope).await,
-        How::Pull => engine.pull_only(scope).await,
-        How::Full => engine.full_resync(scope).await,
-        How::Sweep => engine.sweep(scope).await,
-    }
-    .map(drop)
 }
 
 fn spec_of(query: u8) -> QuerySpec {

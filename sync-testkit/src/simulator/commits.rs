@@ -8,6 +8,7 @@ use sync_core::{
 
 use super::{
     coverage::Branch,
+    executor::Owner,
     ledger::{Committed, Ledger},
     memory::REFUSED,
     shared::Shared,
@@ -30,7 +31,7 @@ pub(crate) struct CommitSketch {
 }
 
 impl CommitSketch {
-    pub(crate) fn new(changes: &ChangeSet) -> Self {
+    pub(crate) fn new(changes: &ChangeSet, fenced: bool) -> Self {
         let operated = changes.ops.iter().filter_map(|change| match change {
             OpChange::Append(op) | OpChange::Replace(op) => Some(&op.key),
             OpChange::MarkInDoubt { key, .. } => Some(key),
@@ -63,7 +64,7 @@ impl CommitSketch {
             .iter()
             .filter_map(|state| Some((state.target.clone(), state.sync_point.clone()?)));
         Self {
-            fenced: changes.fence.is_some(),
+            fenced,
             conflicts: changes
                 .conflicts
                 .iter()
@@ -95,7 +96,7 @@ impl CommitSketch {
     pub(crate) fn check(
         &self,
         shared: &Shared,
-        device: usize,
+        (device, owner): (usize, Owner),
         before: &[RecordState],
         after: &[RecordState],
         points: Vec<Option<SyncPoint>>,
@@ -114,6 +115,7 @@ impl CommitSketch {
             ),
         );
         for ((target, new), old) in self.points.iter().zip(points) {
+            ledger.stores(owner, target);
             if let Some(old) = old
                 && shared.backend.is_behind(new, &old) == Some(true)
             {
@@ -184,8 +186,7 @@ impl CommitSketch {
             check_removal(ledger, device, before, after, at_remote)?;
             self.judge_synced(ledger, device, before, after)
         } else {
-            note_written(ledger, device, before, after);
-            Ok(())
+            note_written(ledger, device, before, after)
         }
     }
 
@@ -357,7 +358,12 @@ fn note_joined(ledger: &mut Ledger, device: usize, before: &RecordState, after: 
 }
 
 /// Enters what a user's commit wrote into the history.
-fn note_written(ledger: &mut Ledger, device: usize, before: &RecordState, after: &RecordState) {
+fn note_written(
+    ledger: &mut Ledger,
+    device: usize,
+    before: &RecordState,
+    after: &RecordState,
+) -> Result<(), String> {
     let known = |stamp| before.ops.iter().any(|op| op.stamp == stamp);
     match (before.ops.last(), after.ops.last()) {
         (_, Some(op)) if !known(op.stamp) => {
@@ -377,6 +383,10 @@ fn note_written(ledger: &mut Ledger, device: usize, before: &RecordState, after:
                 record: op.payload.clone(),
             };
             ledger.history.entry(after.key.clone()).or_default().push(entry);
+            let joins = op.group.is_none() && before.ops.last().is_some_and(is_open);
+            if joins && after.ops.len() > before.ops.len() {
+                return Err("it was queued behind one that was never sent".to_owned());
+            }
         }
         (Some(_), None) if ledger.discarding.contains(&device) => {
             ledger.inexact.insert(after.key.clone());
@@ -388,6 +398,12 @@ fn note_written(ledger: &mut Ledger, device: usize, before: &RecordState, after:
         }
         _ => {}
     }
+    Ok(())
+}
+
+/// Whether a later write of the record joins this one.
+fn is_open(op: &PendingOp) -> bool {
+    op.state == OpState::Queued && op.attempts == 0 && op.group.is_none()
 }
 
 /// Whether a record says that it belongs to another scope than the one it is in.

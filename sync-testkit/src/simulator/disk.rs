@@ -77,8 +77,13 @@ impl Disk {
         }
     }
 
+    /// A write begins. Tells whether the process is to end when it has had its effect.
+    pub(crate) async fn enter_write(&self) -> Result<bool> {
+        Ok(self.enter(true).await? == Fate::EndsAfter)
+    }
+
     /// What users were about to write comes in between.
-    async fn let_users_write(&self) {
+    pub(crate) async fn let_users_write(&self) {
         const TURNS: u32 = 24;
         let gates = std::mem::take(&mut self.shared.weather().devices[self.device].gates);
         if gates.is_empty() {
@@ -91,9 +96,32 @@ impl Disk {
     }
 
     /// The process gets no further.
-    async fn end<T>(&self) -> T {
+    pub(crate) async fn end<T>(&self) -> T {
         self.shared.doom(self.owner);
         pending().await
+    }
+
+    /// Commits, and judges what comes of it. `fenced` tells whether that is a synchronization's.
+    pub(crate) async fn commit_judged(&self, changes: ChangeSet, fenced: bool) -> Result<CommitOutcome> {
+        let sketch = CommitSketch::new(&changes, fenced);
+        // The memory store answers at once: nothing happens between these three calls.
+        let before = self.store.load_records(&sketch.keys).await?;
+        let points = sketch.points_before(&self.store).await?;
+        let answer = self.store.commit(changes).await;
+        match &answer {
+            Ok(CommitOutcome::Committed) => {
+                let after = self.store.load_records(&sketch.keys).await?;
+                sketch.check(&self.shared, (self.device, self.owner), &before, &after, points);
+            }
+            Ok(CommitOutcome::Stale(_)) => self.shared.seen(Branch::StaleCommit),
+            Err(error) if error.kind() == ErrorKind::LeaseLost => self.shared.seen(Branch::LeaseLost),
+            Err(error) if error.kind() == ErrorKind::Internal => {
+                self.shared
+                    .violation(|| format!("device {}: the store refused {error:?}", self.device));
+            }
+            Err(_) => {}
+        }
+        answer
     }
 
     async fn leave<T>(&self, fate: Fate, answer: Result<T>) -> Result<T> {
@@ -197,24 +225,8 @@ impl LocalStore for Disk {
             self.let_users_write().await;
         }
         let fate = self.enter(true).await?;
-        let sketch = CommitSketch::new(&changes);
-        // The memory store answers at once: nothing happens between these three calls.
-        let before = self.store.load_records(&sketch.keys).await?;
-        let points = sketch.points_before(&self.store).await?;
-        let answer = self.store.commit(changes).await;
-        match &answer {
-            Ok(CommitOutcome::Committed) => {
-                let after = self.store.load_records(&sketch.keys).await?;
-                sketch.check(&self.shared, self.device, &before, &after, points);
-            }
-            Ok(CommitOutcome::Stale(_)) => self.shared.seen(Branch::StaleCommit),
-            Err(error) if error.kind() == ErrorKind::LeaseLost => self.shared.seen(Branch::LeaseLost),
-            Err(error) if error.kind() == ErrorKind::Internal => {
-                self.shared
-                    .violation(|| format!("device {}: the store refused {error:?}", self.device));
-            }
-            Err(_) => {}
-        }
+        let fenced = changes.fence.is_some();
+        let answer = self.commit_judged(changes, fenced).await;
         self.leave(fate, answer).await
     }
 

@@ -21,6 +21,14 @@ pub struct PlanOptions {
     pub faults: Vec<(FaultKind, u32)>,
     /// In which share of the plans nothing goes wrong.
     pub calm: f64,
+    /// Who decides conflicts, with weights.
+    pub deciders: Vec<(Decider, u32)>,
+    /// In which share of the plans background drivers synchronize.
+    pub background: f64,
+    /// In which share of the plans the server changes records on their way in.
+    pub server_changes: f64,
+    /// Whether records are the parents of others. In four plans of five, unless said.
+    pub related: Option<bool>,
 }
 
 impl Default for PlanOptions {
@@ -41,11 +49,62 @@ impl Default for PlanOptions {
                 .map(|kind| (*kind, default_weight(*kind)))
                 .collect(),
             calm: 0.08,
+            deciders: vec![
+                (Decider::LastWriteWins, 8),
+                (Decider::FieldMerge, 4),
+                (Decider::ServerWins, 1),
+                (Decider::ClientWins, 1),
+                (Decider::Manual, 2),
+                (Decider::Faulty, 1),
+            ],
+            background: 0.25,
+            server_changes: 0.08,
+            related: None,
         }
     }
 }
 
+/// What naive clients have no notion of: deadlines, a quarantine, news, a second process, schema versions, rows that
+/// vanish. (Of conflicts they know that the last write wins, of remotes the strongest, and they synchronize when told.)
+const BEYOND_NAIVE_CLIENTS: &[FaultKind] = &[
+    FaultKind::DelayedPastTimeout,
+    FaultKind::MalformedRow,
+    FaultKind::VanishedRow,
+    FaultKind::PokeLost,
+    FaultKind::PokeDuplicated,
+    FaultKind::PokeDelayed,
+    FaultKind::SubscriptionCut,
+    FaultKind::SecondProcess,
+    FaultKind::SchemaChange,
+];
+
 impl PlanOptions {
+    /// Plans that a naive client can play: one without a mistake survives them.
+    pub fn of_naive_clients() -> Self {
+        let mut plans = Self {
+            profiles: vec![(Profile::Strong, 1)],
+            deciders: vec![(Decider::LastWriteWins, 1)],
+            background: 0.0,
+            server_changes: 0.0,
+            related: Some(false),
+            ..Self::default()
+        };
+        plans
+            .faults
+            .retain(|(kind, _)| !BEYOND_NAIVE_CLIENTS.contains(kind));
+        plans
+    }
+
+    /// As [`PlanOptions::of_naive_clients`], with parents and without faults: a naive client sends parents first, and
+    /// does not hold back what needs one that was not taken.
+    pub fn of_naive_clients_in_order() -> Self {
+        Self {
+            calm: 1.0,
+            related: Some(true),
+            ..Self::of_naive_clients()
+        }
+    }
+
     /// The fault kinds that can be expected to strike in enough plans.
     pub(crate) fn faults_expected(&self) -> Vec<FaultKind> {
         let drawn = self.faults.iter().filter(|(_, weight)| *weight > 0);
@@ -69,7 +128,7 @@ pub fn plan_of(seed: u64, options: &PlanOptions) -> Plan {
     let mut dice = Dice::new(seed.wrapping_mul(0xA076_1D64_78BD_642F) ^ 0x51_7C_C1_B7);
     let mut settings = settings(&mut dice, options);
     // Not drawn, so that what is drawn of a seed does not depend on it.
-    settings.unrelated = seed % 5 == 4;
+    settings.unrelated = options.related.map_or(seed % 5 == 4, |related| !related);
     let calm = dice.chance(options.calm);
     let mut drawn = Drawn {
         faults: if calm {
@@ -129,18 +188,11 @@ fn settings(dice: &mut Dice, options: &PlanOptions) -> Settings {
         .collect();
     Settings {
         profile: dice.weighted(&options.profiles),
-        decider: dice.weighted(&[
-            (Decider::LastWriteWins, 8),
-            (Decider::FieldMerge, 4),
-            (Decider::ServerWins, 1),
-            (Decider::ClientWins, 1),
-            (Decider::Manual, 2),
-            (Decider::Faulty, 1),
-        ]),
+        decider: dice.weighted(&options.deciders),
         devices,
         scopes: dice.weighted(&[(1, 2), (2, 5), (3, 1)]),
-        background: dice.chance(0.25),
-        server_changes: dice.chance(0.08),
+        background: dice.chance(options.background),
+        server_changes: dice.chance(options.server_changes),
         unrelated: false,
     }
 }

@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use sync_core::{OpId, Payload, RecordKey, RecordState, RemoteState, Stamp, SyncScope};
+use sync_core::{
+    Delta, OpId, Payload, RecordKey, RecordState, RemoteState, Stamp, SyncPoint, SyncScope, Target,
+};
 
 use super::{
     coverage::Coverage,
@@ -67,6 +69,22 @@ pub(crate) struct Ledger {
     pub(crate) activity: u64,
     /// Scopes that were revoked at some time, by name.
     pub(crate) revoked: BTreeSet<String>,
+    /// How many rows were pulled.
+    pub(crate) rows_pulled: u64,
+    /// Rows that a process has pulled and not stored, by the fingerprint of their target.
+    held: HashMap<(Owner, u64), Held>,
+    /// Targets that a device has asked for from their beginning.
+    asked: HashSet<(usize, u64)>,
+    /// Targets of which a process was told that there is more.
+    unfinished: HashSet<(Owner, u64)>,
+}
+
+/// Rows on their way into a store.
+#[derive(Debug)]
+struct Held {
+    /// Where the next page begins.
+    next: SyncPoint,
+    rows: usize,
 }
 
 impl Ledger {
@@ -91,6 +109,10 @@ impl Ledger {
             upgraded: false,
             activity: 0,
             revoked: BTreeSet::new(),
+            rows_pulled: 0,
+            held: HashMap::new(),
+            asked: HashSet::new(),
+            unfinished: HashSet::new(),
         }
     }
 
@@ -147,6 +169,46 @@ impl Ledger {
         written
             .zip(looked)
             .is_some_and(|(written, looked)| written > *looked)
+    }
+
+    /// A process pulled a page. Tells how many rows it holds by now that it has not stored.
+    pub(crate) fn holds(
+        &mut self,
+        owner: Owner,
+        target: &Target,
+        since: Option<&SyncPoint>,
+        delta: &Delta,
+    ) -> usize {
+        let of = (owner, fingerprint(target));
+        let rows = delta.changes.len();
+        self.rows_pulled += rows as u64;
+        if delta.has_more {
+            self.unfinished.insert(of);
+        } else {
+            self.unfinished.remove(&of);
+        }
+        let goes_on = self.held.get(&of).filter(|held| Some(&held.next) == since);
+        let rows = rows + goes_on.map_or(0, |held| held.rows);
+        let next = delta.next.clone();
+        self.held.insert(of, Held { next, rows });
+        rows
+    }
+
+    /// A device asks for a target from its beginning. Tells whether it never did before.
+    pub(crate) fn asks_first(&mut self, device: usize, target: &Target) -> bool {
+        self.asked.insert((device, fingerprint(target)))
+    }
+
+    /// A process has stored the pages of a target.
+    pub(crate) fn stores(&mut self, owner: Owner, target: &Target) {
+        if let Some(held) = self.held.get_mut(&(owner, fingerprint(target))) {
+            held.rows = 0;
+        }
+    }
+
+    /// Whether the last page of a target that a process pulled said that there is more.
+    pub(crate) fn is_unfinished(&self, owner: Owner, target: &Target) -> bool {
+        self.unfinished.contains(&(owner, fingerprint(target)))
     }
 
     /// A user is about to write this text.

@@ -1,6 +1,7 @@
 //! The deterministic simulator.
 
 mod acts;
+mod app;
 mod backend;
 mod bug_base;
 mod campaign;
@@ -19,6 +20,7 @@ mod log;
 mod memory;
 mod metamorphic;
 mod mishaps;
+mod naive_app;
 mod network;
 mod plan;
 mod pokes;
@@ -42,7 +44,7 @@ pub use backend::{Backend, Backends, Operation};
 pub use bug_base::{KeptBug, bug_base, keep_bug};
 pub use campaign::{CampaignOptions, CampaignReport, Progress};
 pub use coverage::{Branch, Coverage};
-pub use doubles::{Doubles, MISTAKES, Mistake};
+pub use doubles::{BEYOND_PLANS, Doubles, MISTAKES, Mistake};
 pub use failure::Failure;
 pub use fault_kind::FaultKind;
 pub use generate::{PlanOptions, plan_of};

@@ -32,6 +32,8 @@ pub(crate) struct Network {
     pub(crate) owner: Owner,
     /// The most operations of a push that the engine was told to send.
     pub(crate) push_batch: usize,
+    /// The most pulled rows that it was told to hold before it stores them.
+    pub(crate) held_rows: usize,
     /// Whether records name parents.
     pub(crate) related: bool,
 }
@@ -205,7 +207,10 @@ impl Network {
     }
 
     fn observe<T>(&self, answer: &Result<T>) {
-        let Err(error) = answer else { return };
+        let Err(error) = answer else {
+            self.shared.weather().devices[self.device].answers += 1;
+            return;
+        };
         match error.kind() {
             ErrorKind::Unauthenticated => {
                 self.shared.struck(FaultKind::TokenExpired);
@@ -233,7 +238,9 @@ impl RemoteStore for Network {
 
     async fn pull(&self, request: PullRequest) -> Result<Delta> {
         let (scope, target) = (request.target.scope.clone(), request.target.clone());
+        let since = request.since.clone();
         let continues = request.since.is_some();
+        traffic::check_pull(self, &request).await?;
         let send = |fault: Option<(FaultKind, u64)>| -> BoxFuture<'static, Result<Delta>> {
             let (remote, mut request) = (Arc::clone(&self.remote), request.clone());
             if let Some((FaultKind::PageCap, amount)) = fault {
@@ -244,7 +251,7 @@ impl RemoteStore for Network {
         };
         let answer = self.carry(Call::Pull { continues }, &scope, send).await;
         if let Ok(delta) = &answer {
-            traffic::note_delta(self, &target, delta);
+            traffic::note_delta(self, &target, since.as_ref(), delta);
         }
         answer
     }

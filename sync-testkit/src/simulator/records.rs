@@ -44,6 +44,10 @@ impl Names {
         Target::new(collection.clone(), self.scope(scope).clone())
     }
 
+    pub(crate) fn collections(&self) -> Vec<CollectionName> {
+        vec![self.lists.clone(), self.items.clone()]
+    }
+
     pub(crate) fn targets(&self) -> Vec<Target> {
         (0..self.scopes.len())
             .flat_map(|scope| [self.target(scope, true), self.target(scope, false)])

@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use sync_core::{
-    ConflictQuery, LocalStore, OpQuery, OpStateKind, Payload, RecordId, Result, SyncError, Target,
-    query::QuerySpec,
+    ConflictQuery, CursorKind, LocalStore, OpQuery, OpStateKind, Payload, RecordId, Result, SyncError,
+    SyncScope, Target, query::QuerySpec,
 };
 
 use super::{
-    acts::synchronize,
     coverage::Branch,
+    executor::Owner,
     generate::{ITEMS, LISTS},
     plan::{Decider, How, Place},
     watching::Shown,
@@ -64,7 +64,7 @@ impl World<'_> {
             }
         }
         for round in 0..MOST_ROUNDS {
-            let before = self.shared.ledger().activity;
+            let before = self.activity();
             // The first round is longer than every sweep interval, whoever synchronizes.
             let driven = self.plan.settings.background && round > 0;
             self.pass(if driven { 2 * INTERVAL } else { LONG })?;
@@ -74,7 +74,7 @@ impl World<'_> {
                 self.synchronize_everything(round)?;
             }
             let waiting: u64 = (0..self.devices.len()).map(|device| self.pending(device)).sum();
-            let acted = self.shared.ledger().activity - before;
+            let acted = self.activity() - before;
             if waiting == 0 && acted == 0 {
                 return self.check_rest();
             }
@@ -91,6 +91,16 @@ impl World<'_> {
         Ok(())
     }
 
+    /// How much has happened. Where the remote tells its changes in the order of commits, rows that are pulled are
+    /// something; elsewhere the same ones come again and again.
+    fn activity(&self) -> u64 {
+        let ledger = self.shared.ledger();
+        match self.devices[0].connection.capabilities().cursor {
+            CursorKind::CommitOrdered => ledger.activity + ledger.rows_pulled,
+            _ => ledger.activity,
+        }
+    }
+
     fn ops(&self, device: usize) -> Vec<sync_core::PendingOp> {
         let query = OpQuery::default();
         let loading = self.shared.stores[device].load_ops(&query);
@@ -103,11 +113,11 @@ impl World<'_> {
     fn synchronize_everything(&mut self, round: usize) -> Result<()> {
         for device in 0..self.devices.len() {
             for scope in self.names.scopes.clone() {
-                let (engine, owner) = self.engine(device);
+                let (app, owner) = self.app(device);
                 let (of, started) = (scope.clone(), self.executor.now());
-                let syncing = async move { synchronize(&engine, &of, How::Both).await };
+                let syncing = async move { app.synchronize(&of, How::Both).await };
                 match self.until(owner, LONG, syncing)? {
-                    Ended::Answered(Ok(())) => {}
+                    Ended::Answered(Ok(())) => self.check_finished(device, owner, &scope),
                     Ended::Answered(Err(error)) => self.shared.violation(|| {
                         format!("device {device}: nothing is wrong any more (round {round}), and a sync of {scope} fails: {error:?}")
                     }),
@@ -120,6 +130,22 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A synchronization that went well has read to the end.
+    fn check_finished(&self, device: usize, owner: Owner, scope: &SyncScope) {
+        let left = self
+            .names
+            .targets()
+            .into_iter()
+            .find(|target| target.scope == *scope && self.shared.ledger().is_unfinished(owner, target));
+        if let Some(target) = left {
+            self.shared.violation(|| {
+                format!(
+                    "device {device}: a sync went well, and the remote said that there is more of {target}"
+                )
+            });
+        }
     }
 
     /// The user looks at what waits for a decision.

@@ -74,6 +74,8 @@ pub(crate) struct DeviceWeather {
     pub(crate) gates: Vec<oneshot::Sender<()>>,
     /// Whether anybody but the background drivers asks for syncs.
     pub(crate) asked_by_user: bool,
+    /// How many requests were answered.
+    pub(crate) answers: u64,
     /// Whether the wall clock was set; leases and pauses cannot be relied on around a jump.
     pub(crate) clock_jumped: bool,
 }

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use sync_core::{
-    Delta, LocalStore, OpKind, PushBatch, PushOp, PushOutcome, RecordKey, RecordState, RemoteState, Result,
-    SyncScope, Target,
+    Delta, LocalStore, OpKind, OpState, PullRequest, PushBatch, PushOp, PushOutcome, RecordKey, RecordState,
+    RemoteState, Result, SyncPoint, SyncScope, Target,
 };
 
 use super::{
@@ -126,6 +126,9 @@ pub(crate) async fn check_push(network: &Network, batch: &PushBatch) -> Result<(
                 format!("device {device}: {op:?} is pushed, and is not the first of {state:?}")
             });
         }
+        if let Some(OpState::Parked(reason)) = state.ops.first().map(|head| &head.state) {
+            shared.violation(|| format!("device {device}: {op:?} is pushed, and was set aside: {reason:?}"));
+        }
         if *op.key.scope() != batch.scope {
             shared.violation(|| format!("device {device}: {op:?} is pushed with those of {}", batch.scope));
         }
@@ -152,6 +155,21 @@ pub(crate) async fn check_push(network: &Network, batch: &PushBatch) -> Result<(
                     .violation(|| format!("device {device}: {op:?} is pushed before its parent {parent:?}"));
             }
         }
+    }
+    Ok(())
+}
+
+/// Whoever has nothing of a target yet asks for no tombstones.
+pub(crate) async fn check_pull(network: &Network, request: &PullRequest) -> Result<()> {
+    let (device, target) = (network.device, &request.target);
+    if request.since.is_some() || !network.shared.ledger().asks_first(device, target) {
+        return Ok(());
+    }
+    let store = &network.shared.stores[device];
+    if !request.holds_nothing && store.approx_size(Some(target)).await? == 0 {
+        network
+            .shared
+            .violation(|| format!("device {device}: it holds nothing of {target}, and asks for tombstones"));
     }
     Ok(())
 }
@@ -342,7 +360,7 @@ pub(crate) async fn redeliver(network: &Network, amount: u64) {
 }
 
 /// What a page tells is noted, and must be of its scope.
-pub(crate) fn note_delta(network: &Network, target: &Target, delta: &Delta) {
+pub(crate) fn note_delta(network: &Network, target: &Target, since: Option<&SyncPoint>, delta: &Delta) {
     let now = network.shared.executor.now();
     let home = home_mark(target);
     let mut ledger = network.shared.ledger();
@@ -356,6 +374,14 @@ pub(crate) fn note_delta(network: &Network, target: &Target, delta: &Delta) {
             if delta.has_more { ", more to come" } else { "" }
         ),
     );
+    let held = ledger.holds(network.owner, target, since, delta);
+    if held > network.held_rows {
+        let device = network.device;
+        ledger.violation(
+            now,
+            format!("device {device}: {held} rows of {target} are pulled and not stored"),
+        );
+    }
     for change in &delta.changes {
         let key = RecordKey::new(target.clone(), change.id.clone());
         ledger.tell(&key, &change.state);

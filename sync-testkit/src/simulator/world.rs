@@ -14,24 +14,33 @@ use sync_core::{
 };
 
 use super::{
+    app::App,
     backend::{Backends, Operation},
     coverage::{Branch, Coverage},
     dice::Dice,
     disk::Disk,
-    doubles::Doubles,
+    doubles::{Client, Doubles},
     effects::{DeviceClock, process_effects},
     executor::{Executor, Owner, SimulatedTimer},
     fault_kind::FaultKind,
     ledger::Ledger,
+    naive_app::{NaiveApp, SimulatedGround},
     network::Network,
     plan::{DeviceSettings, Place, Plan, Profile},
     records::{Names, WatchedResolver, schema},
     shared::Shared,
     watching::Watcher,
 };
+use crate::naive::{
+    ClientMistake,
+    client::{Ground, Kept, Limits, NaiveClient},
+};
 
 /// Polls of one call or one pause, at most. More is an endless loop.
 pub(crate) const MOST_POLLS: u64 = 200_000;
+
+/// The most operations that a naive client keeps which drops the oldest.
+const MOST_QUEUED: usize = 3;
 
 /// How often background drivers synchronize when nothing asks for it.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(300);
@@ -77,7 +86,7 @@ impl Outcome {
 
 pub(crate) struct Process {
     pub(crate) owner: Owner,
-    pub(crate) engine: SyncEngine,
+    pub(crate) app: Arc<dyn App>,
     /// Dropped with the process.
     _drivers: Vec<BackgroundSync>,
     pub(crate) watcher: Option<Watcher>,
@@ -90,6 +99,8 @@ pub(crate) struct Device {
     pub(crate) connection: Arc<dyn RemoteStore>,
     pub(crate) schema_version: u32,
     pub(crate) processes: Vec<Process>,
+    /// What a naive client keeps there.
+    kept: Arc<Mutex<Kept>>,
     /// The next call of the app is dropped after so many polls.
     pub(crate) drop_after: Option<u64>,
 }
@@ -158,6 +169,7 @@ impl<'a> World<'a> {
                 connection: backend.connect(number),
                 schema_version: 1,
                 processes: Vec::new(),
+                kept: Arc::default(),
                 drop_after: None,
             })
             .collect();
@@ -214,26 +226,36 @@ impl<'a> World<'a> {
         let owner = self.owners;
         let device = &self.devices[number];
         // Opening itself is not disturbed: an app that cannot open tries again.
-        let store: Arc<dyn LocalStore> = Arc::new(Disk {
+        let disk = Disk {
             store: self.shared.stores[number].reopen(),
             shared: Arc::clone(&self.shared),
             device: number,
             owner,
-        });
-        let push_batch = device.settings.push_batch;
-        let related = !self.plan.settings.unrelated;
-        let remote: Arc<dyn RemoteStore> = Arc::new(Network {
+        };
+        let network = Network {
             remote: (self.doubles.remote)(Arc::clone(&device.connection)),
             shared: Arc::clone(&self.shared),
             device: number,
             owner,
-            push_batch: push_batch as usize,
-            related,
-        });
+            push_batch: device.settings.push_batch as usize,
+            held_rows: device.settings.commit_rows + device.settings.page_size as usize,
+            related: !self.plan.settings.unrelated,
+        };
+        let process = match self.doubles.client {
+            Client::Engine => self.engine_process(number, owner, disk, network)?,
+            Client::Naive(mistake) => self.naive_process(number, owner, mistake, disk, network),
+        };
+        self.devices[number].processes.push(process);
+        Ok(())
+    }
+
+    fn engine_process(&self, number: usize, owner: Owner, disk: Disk, network: Network) -> Result<Process> {
+        let device = &self.devices[number];
+        let related = network.related;
         let options = EngineOptions::default()
             .with_page_size(device.settings.page_size)
             .with_commit_rows(device.settings.commit_rows)
-            .with_push_batch(push_batch)
+            .with_push_batch(device.settings.push_batch)
             .with_sweep_interval(Duration::from_secs(device.settings.sweep_seconds));
         let effects = process_effects(
             &self.executor,
@@ -243,7 +265,7 @@ impl<'a> World<'a> {
             &device.connectivity,
         );
         let resolver = WatchedResolver::new(self.plan.settings.decider, &self.shared);
-        let building = SyncEngine::builder((self.doubles.store)(store), remote)
+        let building = SyncEngine::builder((self.doubles.store)(Arc::new(disk)), Arc::new(network))
             .register_schema(schema("lists", device.schema_version, related)?, resolver.clone())
             .register_schema(schema("items", device.schema_version, related)?, resolver)
             .options(options)
@@ -270,13 +292,51 @@ impl<'a> World<'a> {
                 &self.shared,
             )
         });
-        self.devices[number].processes.push(Process {
+        Ok(Process {
             owner,
-            engine,
+            app: Arc::new(engine),
             _drivers: drivers,
             watcher,
-        });
-        Ok(())
+        })
+    }
+
+    fn naive_process(
+        &self,
+        number: usize,
+        owner: Owner,
+        mistake: Option<ClientMistake>,
+        disk: Disk,
+        network: Network,
+    ) -> Process {
+        let device = &self.devices[number];
+        let limits = Limits {
+            page: device.settings.page_size,
+            batch: network.push_batch,
+            queue: MOST_QUEUED,
+        };
+        let found = device.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let ground = Arc::new(SimulatedGround::new(disk, device.clock.clone(), &found));
+        let client = NaiveClient::new(
+            mistake,
+            Arc::new(network),
+            Arc::clone(&ground) as Arc<dyn Ground>,
+            self.names.collections(),
+            number as u64 + 1,
+            limits,
+            Arc::clone(&device.kept),
+        );
+        client.restart();
+        Process {
+            owner,
+            app: Arc::new(NaiveApp {
+                client,
+                ground,
+                evicted: self.names.scope(0).clone(),
+                turn: futures::lock::Mutex::new(()),
+            }),
+            _drivers: Vec::new(),
+            watcher: None,
+        }
     }
 
     /// Ends a process at once.
@@ -302,10 +362,10 @@ impl<'a> World<'a> {
     }
 
     /// The process of a device that does what comes next.
-    pub(crate) fn engine(&self, device: usize) -> (SyncEngine, Owner) {
+    pub(crate) fn app(&self, device: usize) -> (Arc<dyn App>, Owner) {
         let processes = &self.devices[device].processes;
         let process = &processes[self.step % processes.len()];
-        (process.engine.clone(), process.owner)
+        (Arc::clone(&process.app), process.owner)
     }
 
     /// What a device has stored of a record.

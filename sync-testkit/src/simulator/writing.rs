@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use futures::channel::oneshot;
-use sync_core::{ErrorKind, Payload, RecordKey, RecordState, Result, SyncError, Write};
+use sync_core::{ErrorKind, Payload, RecordKey, RecordState, Result, SyncError};
 
 use super::{
+    app::Wish,
     coverage::Branch,
     plan::Place,
     records::changed,
@@ -49,11 +50,12 @@ impl World<'_> {
         let key = self.names.key(place)?;
         let before = self.stored(device, &key);
         let payload = self.compose(&key, before.view.as_ref(), fields, Some(device));
-        let write = match &before.view {
-            None => Write::create_raw(key.clone(), payload.clone()),
-            Some(_) => Write::update_raw(key.clone(), payload.clone()),
+        let wish = Wish {
+            key: key.clone(),
+            is_there: before.view.is_some(),
+            payload: Some(payload.clone()),
         };
-        let (engine, owner) = self.engine(device);
+        let (app, owner) = self.app(device);
         self.shared.ledger().wants(device, &key, payload.as_str());
         if beside {
             let shared = std::sync::Arc::clone(&self.shared);
@@ -65,7 +67,7 @@ impl World<'_> {
             let writing = async move {
                 // The other side of the gate only ever drops it.
                 futures::future::select(opened, Box::pin(patience)).await;
-                let written = engine.write(write).await;
+                let written = app.write(vec![wish]).await;
                 let there = shared.ledger().has_written(device, &key, payload.as_str());
                 if written.is_ok() && !there {
                     shared.violation(|| {
@@ -84,7 +86,7 @@ impl World<'_> {
             self.executor.spawn(owner, Box::pin(writing));
             return Ok(());
         }
-        let written = self.alone(device, async move { engine.write(write).await });
+        let written = self.alone(device, async move { app.write(vec![wish]).await });
         self.judge_write(device, &before, Some(&payload), written);
         Ok(())
     }
@@ -95,20 +97,24 @@ impl World<'_> {
         if before.view.is_none() && before.revision == 0 {
             return Ok(());
         }
-        let (engine, _) = self.engine(device);
-        let write = Write::delete_raw(key);
-        let written = self.alone(device, async move { engine.write(write).await });
+        let (app, _) = self.app(device);
+        let wish = Wish {
+            key,
+            is_there: before.view.is_some(),
+            payload: None,
+        };
+        let written = self.alone(device, async move { app.write(vec![wish]).await });
         self.judge_write(device, &before, None, written);
         Ok(())
     }
 
     /// A write that was acknowledged is there as it was written; one that failed left nothing behind.
-    fn judge_write<T: std::fmt::Debug>(
+    fn judge_write(
         &mut self,
         device: usize,
         before: &RecordState,
         payload: Option<&Payload>,
-        written: Ended<Result<T>>,
+        written: Ended<Result<()>>,
     ) {
         let after = self.stored(device, &before.key);
         match written {
@@ -155,7 +161,7 @@ impl World<'_> {
             list: false,
             id,
         };
-        let mut writes = Vec::new();
+        let mut wishes = Vec::new();
         let mut before = Vec::new();
         for place in [list, item(id), item(id + 1)] {
             let key = self.names.key(place)?;
@@ -164,14 +170,15 @@ impl World<'_> {
             let parent = (!place.list).then(|| format!("l{id}"));
             let payload = changed(&key, state.view.as_ref(), 15, number, parent.as_deref());
             self.shared.ledger().wants(device, &key, payload.as_str());
-            writes.push(match state.view {
-                None => Write::create_raw(key, payload.clone()),
-                Some(_) => Write::update_raw(key, payload.clone()),
+            wishes.push(Wish {
+                key,
+                is_there: state.view.is_some(),
+                payload: Some(payload.clone()),
             });
             before.push((state, payload));
         }
-        let (engine, _) = self.engine(device);
-        let written = self.alone(device, async move { engine.write_batch(writes).await });
+        let (app, _) = self.app(device);
+        let written = self.alone(device, async move { app.write(wishes).await });
         let failed = match written {
             Ended::Unknown => return Ok(()),
             Ended::Answered(Ok(_)) => None,
@@ -185,13 +192,10 @@ impl World<'_> {
     }
 
     pub(super) fn reimport(&mut self, device: usize, scope: usize) -> Result<()> {
-        let (engine, _) = self.engine(device);
+        let (app, _) = self.app(device);
         let scope = self.names.scope(scope).clone();
-        let importing = async move {
-            let lines = engine.export_ops(Some(&scope)).await?;
-            engine.import_ops(&lines).await.map(|imported| (lines, imported))
-        };
-        if let Ended::Answered(Ok((lines, imported))) = self.alone(device, importing) {
+        let importing = async move { app.reimport(&scope).await };
+        if let Ended::Answered(Ok(Some((lines, imported)))) = self.alone(device, importing) {
             let exported = lines.lines().count();
             let not_there = |error: &SyncError| error.kind() == ErrorKind::NotFound;
             let upgraded = self.shared.ledger().upgraded;

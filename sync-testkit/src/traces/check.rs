@@ -10,11 +10,11 @@ use sync_core::{
 
 use super::{
     device::{Device, target},
-    double::NaiveClient,
     patterns::mismatch,
     vocabulary::{Assertions, CountWord, DEFAULT_SCOPE, Fields, Rows},
     world::World,
 };
+use crate::naive::client::NaiveClient;
 
 /// Scope and id.
 type Address = (String, String);

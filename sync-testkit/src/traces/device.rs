@@ -18,7 +18,7 @@ use sync_core::{
 use tokio::task::JoinHandle;
 
 use super::{
-    double::NaiveClient,
+    ground::ScriptedGround,
     link::Link,
     resolvers::ScopedResolver,
     script::Script,
@@ -29,10 +29,19 @@ use super::{
     time::{ClientClock, TraceTimer, WorldTime},
     vocabulary::{At, Config, DEFAULT_SCOPE, Step},
 };
-use crate::{effects::SeededRandom, naive::WrongStore};
+use crate::{
+    effects::SeededRandom,
+    naive::{
+        WrongStore,
+        client::{Limits, NaiveClient},
+    },
+};
 
 /// The one collection of every trace.
 const COLLECTION: &str = "items";
+
+/// The most operations that a naive client keeps which drops the oldest.
+const MOST_QUEUED: usize = 100;
 
 /// A trace has fewer steps.
 const MOST_STEPS: u64 = 1 << 24;
@@ -167,10 +176,27 @@ impl Device {
             Subject::Measure => Some(None),
             _ => None,
         };
-        let limits = (config.page_size, config.push_batch);
+        let limits = Limits {
+            page: config.page_size.unwrap_or(500),
+            batch: config.push_batch.unwrap_or(100) as usize,
+            queue: MOST_QUEUED,
+        };
+        let collections = vec![CollectionName::new(COLLECTION)?];
         let naive = mistake.map(|mistake| {
+            let ground = ScriptedGround {
+                script: script.clone(),
+                clock: clock.clone(),
+            };
             let remote = Arc::new(link.clone());
-            NaiveClient::new(mistake, remote, script.clone(), clock.clone(), node, limits)
+            NaiveClient::new(
+                mistake,
+                remote,
+                Arc::new(ground),
+                collections,
+                node,
+                limits,
+                Arc::default(),
+            )
         });
         let device = Self {
             name: name.to_owned(),

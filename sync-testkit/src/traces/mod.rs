@@ -40,8 +40,8 @@
 mod act;
 mod check;
 mod device;
-mod double;
 mod expectations;
+mod ground;
 mod link;
 mod parse;
 mod patterns;
@@ -58,7 +58,7 @@ mod vectors;
 mod vocabulary;
 mod world;
 
-pub use double::ClientMistake;
+pub use crate::naive::ClientMistake;
 pub use parse::{TraceError, parse_traces};
 pub use report::{Failure, Outcome, Summary, Tally, TraceReport};
 pub use run::{run_trace, run_trace_against};

@@ -1,7 +1,6 @@
 //! What a trace is run against.
 
-use super::double::ClientMistake;
-use crate::naive::{RemoteMistake, StoreMistake};
+use crate::naive::{ClientMistake, RemoteMistake, StoreMistake};
 
 /// What the clients of a trace are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -25,7 +25,10 @@ mod of_values;
 
 use futures::future::BoxFuture;
 
-use crate::traces::{ClientMistake, Outcome, StoreKind, Subject, Trace, parse_traces, run_trace_against};
+use crate::{
+    simulator::Mistake,
+    traces::{ClientMistake, Outcome, StoreKind, Subject, Trace, parse_traces, run_trace_against},
+};
 
 pub use elsewhere::{ELSEWHERE, Elsewhere};
 
@@ -84,6 +87,16 @@ impl Trap {
             }
             Double::Subject(other) => format!("{other:?}"),
             Double::Within(what) => what.to_owned(),
+        }
+    }
+
+    /// The mistake that its double makes, if that is one of those that are kept.
+    pub fn mistake(&self) -> Option<Mistake> {
+        match self.double {
+            Double::Subject(Subject::Naive(mistake)) => Some(Mistake::Client(mistake)),
+            Double::Subject(Subject::EngineOnRemote(mistake)) => Some(Mistake::Remote(mistake)),
+            Double::Subject(Subject::EngineOnStore(mistake)) => Some(Mistake::Store(mistake)),
+            Double::Subject(Subject::Engine | Subject::Measure) | Double::Within(_) => None,
         }
     }
 

@@ -30,7 +30,7 @@ async fn every_trap_bites_its_double() {
 }
 
 #[test]
-fn every_mistake_of_a_store_or_a_remote_is_caught_by_a_trap() {
+fn every_mistake_is_caught_by_a_trap() {
     let doubles: Vec<String> = traps::all().map(Trap::double).collect();
     for (name, mistake) in MISTAKES {
         let shown = format!("{mistake:?}");

@@ -55,11 +55,9 @@ impl Arguments {
         self.from.parse().unwrap_or_else(|_| rand::random::<u64>() >> 24)
     }
 
-    pub(crate) fn plans(&self) -> PlanOptions {
-        let mut plans = PlanOptions {
-            operations: self.ops,
-            ..PlanOptions::default()
-        };
+    /// Those of `plans` that are asked for.
+    pub(crate) fn plans(&self, mut plans: PlanOptions) -> PlanOptions {
+        plans.operations = self.ops;
         if !self.only.is_empty() {
             plans.faults.retain(|(kind, _)| self.only.contains(kind));
         }

@@ -11,7 +11,9 @@ mod summary;
 use std::{process::ExitCode, time::Instant};
 
 use clap::Parser;
-use sync_testkit::simulator::{CampaignOptions, MemoryBackends, Mistake, Plan, Simulator, plan_of};
+use sync_testkit::simulator::{
+    CampaignOptions, MemoryBackends, Mistake, Plan, PlanOptions, Simulator, plan_of,
+};
 
 use arguments::Arguments;
 
@@ -30,11 +32,13 @@ fn main() -> ExitCode {
 /// Returns whether everything held.
 fn run(arguments: &Arguments) -> Result<bool, String> {
     let mut simulator = Simulator::new(MemoryBackends);
+    let mut plans = PlanOptions::default();
     if let Some(name) = &arguments.mistake {
         let mistake = Mistake::named(name).ok_or_else(|| format!("there is no mistake {name:?}"))?;
         simulator = simulator.with_doubles(mistake.doubles());
+        plans = mistake.plans();
     }
-    let plans = arguments.plans();
+    let plans = arguments.plans(plans);
     if let Some(path) = &arguments.replay {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let plan = Plan::from_json(&text).map_err(|error| format!("{}: {error}", path.display()))?;

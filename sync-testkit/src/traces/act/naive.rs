@@ -3,12 +3,14 @@
 use sync_core::{ErrorKind, OpKind, Result, SyncError, SyncScope};
 
 use super::{Done, scope_of, world_action};
-use crate::traces::{
-    check,
-    device::{Device, Keeping, key},
-    double::NaiveClient,
-    vocabulary::{Action, Fields, ReadPolicy, Step},
-    world::World,
+use crate::{
+    naive::client::NaiveClient,
+    traces::{
+        check,
+        device::{Device, Keeping, key},
+        vocabulary::{Action, Fields, ReadPolicy, Step},
+        world::World,
+    },
 };
 
 /// What a naive client does in a step.
@@ -25,7 +27,11 @@ pub(super) async fn naive_action(
         async move {
             device.touch_scope(key.as_ref().map_err(Clone::clone)?.scope());
             device.begin_write(step);
-            let written = naive.write(&key?, kind, fields.as_ref(), false).await;
+            let write = naive.compose(key?, kind, fields.as_ref());
+            let written = match write {
+                Ok(write) => naive.write(&[write], false).await,
+                Err(error) => Err(error),
+            };
             device.end_write();
             written
         }
@@ -42,9 +48,8 @@ pub(super) async fn naive_action(
         Action::BulkUpdate(rows) => {
             for (id, fields) in rows {
                 device.begin_write(step);
-                naive
-                    .write(&key(&scope, id)?, OpKind::Update, Some(fields), true)
-                    .await?;
+                let write = naive.compose(key(&scope, id)?, OpKind::Update, Some(fields))?;
+                naive.write(&[write], true).await?;
                 device.end_write();
             }
         }
@@ -63,7 +68,9 @@ pub(super) async fn naive_action(
         Action::WipeCache => device.scopes().keys().for_each(|scope| naive.wipe(scope, false)),
         Action::ResetCursor => device.scopes().keys().for_each(|scope| naive.reset_cursor(scope)),
         Action::Purge(id) => naive.purge(&key(&scope, id)?),
-        Action::Discard(id) => naive.discard(id.as_deref()),
+        Action::Discard(id) => {
+            naive.discard(|key| id.as_ref().is_none_or(|id| key.id.as_str() == id));
+        }
         Action::Subscribe => device.keep_scope(&scope),
         Action::DropScope => {
             device.leave_scope(&scope);

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use sync_core::{
-    ChangedFields, ErrorKind, OpId, OpKind, Payload, PushBatch, PushOp, PushOutcome, RecordKey, RemoteState,
-    Result, Stamp, SyncError, SyncScope, Tombstone, Versioned,
+    ChangedFields, ErrorKind, OpId, OpKind, ParkReason, Payload, PushBatch, PushOp, PushOutcome, RecordKey,
+    RemoteState, Result, Stamp, SyncError, SyncScope, Tombstone, Versioned,
 };
 
-use super::{ClientMistake, Kept, NaiveClient, Op, fields_of};
+use super::{ClientMistake, Kept, NaiveClient, Op, payload_of};
 
 /// A client that is refused so often in one sync has lost its way.
 const MAX_ROUNDS: usize = 400;
@@ -15,7 +15,7 @@ const MAX_ROUNDS: usize = 400;
 const MOST_FAILURES: u32 = 3;
 
 impl NaiveClient {
-    pub(in crate::traces) async fn push(&self, scope: &SyncScope) -> Result<()> {
+    pub(crate) async fn push(&self, scope: &SyncScope) -> Result<()> {
         let mut held = BTreeSet::new();
         for _ in 0..MAX_ROUNDS {
             let ops = self.next_batch(scope, &held);
@@ -34,7 +34,9 @@ impl NaiveClient {
             }
         }
         if self.has(ClientMistake::CursorMovesWithPush) {
-            self.move_cursor_to_now(scope).await?;
+            for target in self.targets(scope) {
+                self.move_cursor_to_now(&target).await?;
+            }
         }
         Ok(())
     }
@@ -51,11 +53,18 @@ impl NaiveClient {
             let waits = op.attempts > 0
                 && (self.has(ClientMistake::WaitsForTheAnswer)
                     || self.has(ClientMistake::FailedNeedsNewInput));
-            let dead = op.dead && !self.has(ClientMistake::RetriesRefusedForEver);
+            let dead = op.dead.is_some() && !self.has(ClientMistake::RetriesRefusedForEver);
             if (first || all_at_once) && !waits && !dead && !held.contains(&op.key) {
                 ops.push(op.clone());
             }
         }
+        // Collections are given with the parents of others first.
+        let place = |op: &Op| {
+            self.collections
+                .iter()
+                .position(|of| *of == op.key.target.collection)
+        };
+        ops.sort_by_key(place);
         if self.has(ClientMistake::RegroupsByKind) {
             ops.sort_by_key(|op| match op.kind {
                 OpKind::Create => 0,
@@ -70,7 +79,7 @@ impl NaiveClient {
             ops.sort_by_key(|op| op.stamp);
         }
         if !self.has(ClientMistake::IgnoresBatchLimit) {
-            ops.truncate(self.batch);
+            ops.truncate(self.limits.batch);
         }
         ops
     }
@@ -101,7 +110,7 @@ impl NaiveClient {
             } else {
                 kind
             },
-            payload: op.payload.as_ref().map(Payload::from_object),
+            payload: op.payload.clone(),
             changed: ChangedFields::All,
             base: base.version().filter(|_| !blind).cloned(),
             stamp: op.stamp,
@@ -141,19 +150,20 @@ impl NaiveClient {
         let swallowed = self.has(ClientMistake::SwallowsFailures);
         match outcome {
             PushOutcome::Applied { version, record, .. } => {
-                let record = record.or_else(|| op.payload.as_ref().map(Payload::from_object));
+                let record = record.or_else(|| op.payload.clone());
                 self.confirmed(kept, op, state_of(record, version, op.stamp));
             }
             PushOutcome::Duplicate {
                 version: Some(version),
             } => {
-                let record = op.payload.as_ref().map(Payload::from_object);
-                self.confirmed(kept, op, state_of(record, version, op.stamp));
+                self.confirmed(kept, op, state_of(op.payload.clone(), version, op.stamp));
             }
             PushOutcome::Missing => {
                 self.confirmed(kept, op, RemoteState::Deleted(Tombstone::default()));
                 if op.kind == OpKind::Update {
                     drop_ops(kept, &op.key);
+                    kept.rows.entry(op.key.clone()).or_default().view = None;
+                    kept.decided.push(op.key.clone());
                 }
             }
             PushOutcome::Conflict { current } if current.stamp() == Some(op.stamp) => {
@@ -163,10 +173,11 @@ impl NaiveClient {
                 kept.conflicts += 1;
                 self.decide(kept, &op.key, op.stamp, current);
             }
-            PushOutcome::Rejected { .. } => {
+            PushOutcome::Rejected { code, message, field } => {
                 held.insert(op.key.clone());
+                let reason = ParkReason::Rejected { code, message, field };
                 for op in kept.ops.iter_mut().filter(|other| other.key == op.key) {
-                    op.dead = true;
+                    op.dead = Some(reason.clone());
                 }
             }
             _ if swallowed => drop_op(kept, op.op_id),
@@ -183,11 +194,11 @@ impl NaiveClient {
         if self.has(ClientMistake::AnswerOverwritesEdit) {
             // What is queued is the record as it stands.
             for later in kept.ops.iter_mut().filter(|later| later.key == op.key) {
-                later.payload = fields_of(&state);
+                later.payload = payload_of(&state);
             }
         }
         let row = kept.rows.entry(op.key.clone()).or_default();
-        let old = fields_of(&row.base);
+        let old = payload_of(&row.base);
         row.was_deleted |= !state.is_live();
         if !self.has(ClientMistake::ForgetsNewVersion) {
             row.base = state.clone();
@@ -195,15 +206,9 @@ impl NaiveClient {
         if self.has(ClientMistake::DropsOverlayAtAnswer) {
             row.view = old;
         } else if !pending || self.has(ClientMistake::AnswerOverwritesEdit) {
-            row.view = fields_of(&state);
-        } else if let (Some(view), Some(sent), Some(stored)) = (&mut row.view, &op.payload, fields_of(&state))
-        {
-            // What the server changed on the way, where the user did not write meanwhile.
-            for (field, value) in stored {
-                if view.get(&field) == sent.get(&field) {
-                    view.insert(field, value);
-                }
-            }
+            row.view = payload_of(&state);
+        } else if let (Some(view), Some(sent), Some(stored)) = (&mut row.view, &op.payload, state.payload()) {
+            take_server_changes(view, sent, stored);
         }
     }
 
@@ -222,10 +227,15 @@ impl NaiveClient {
         let deleted = !current.is_live() && self.has(ClientMistake::RemoteDeleteAlwaysWins);
         let row = kept.rows.entry(key.clone()).or_default();
         row.base = current.clone();
+        kept.decided.push(key.clone());
+        // What is written on it comes after it.
+        kept.stamp = kept.stamp.max(remote);
+        let row = kept.rows.entry(key.clone()).or_default();
         if local_wins && !deleted || self.has(ClientMistake::PushesTheLoser) {
             // One operation stands for all, under a new identity.
             let view = row.view.clone();
             let live = current.is_live();
+            let place = kept.ops.iter().find(|op| op.key == *key).map(|op| op.place);
             drop_ops(kept, key);
             let op_id = self.new_op_id(kept);
             let kind = match (&view, live) {
@@ -233,17 +243,19 @@ impl NaiveClient {
                 (Some(_), true) => OpKind::Update,
                 (Some(_), false) => OpKind::Create,
             };
+            let place = place.unwrap_or_else(|| kept.next_place());
             kept.ops.push(Op {
                 op_id,
+                place,
                 key: key.clone(),
                 kind,
                 payload: view,
                 stamp: local,
                 attempts: 0,
-                dead: false,
+                dead: None,
             });
         } else {
-            row.view = fields_of(&current);
+            row.view = payload_of(&current);
             row.was_deleted |= !current.is_live();
             drop_ops(kept, key);
         }
@@ -251,10 +263,10 @@ impl NaiveClient {
 
     /// The push as a whole failed.
     fn failed(&self, sent: &[Op], error: SyncError) -> Result<()> {
-        let kept = &mut *self.kept();
+        let mut kept = self.kept();
         if self.has(ClientMistake::SwallowsFailures) {
             for op in sent {
-                drop_op(kept, op.op_id);
+                drop_op(&mut kept, op.op_id);
             }
             return Ok(());
         }
@@ -262,7 +274,9 @@ impl NaiveClient {
             || error.kind() == ErrorKind::Unauthenticated && self.has(ClientMistake::AuthFailureIsRefusal);
         let ids: BTreeSet<OpId> = sent.iter().map(|op| op.op_id).collect();
         for op in kept.ops.iter_mut().filter(|op| ids.contains(&op.op_id)) {
-            op.dead |= refused;
+            if refused {
+                op.dead = Some(refusal(&error));
+            }
         }
         if self.has(ClientMistake::DropsAfterThreeFailures) {
             kept.ops.retain(|op| op.attempts < MOST_FAILURES);
@@ -270,7 +284,7 @@ impl NaiveClient {
         if error.kind() == ErrorKind::ScopeRevoked
             && let Some(op) = sent.first()
         {
-            self.revoked(kept, op.key.scope());
+            self.revoked(&mut kept, op.key.scope());
         }
         Err(error)
     }
@@ -285,6 +299,33 @@ fn state_of(record: Option<Payload>, version: sync_core::RemoteVersion, stamp: S
             server_time: None,
         }),
     }
+}
+
+/// Why operations are dead after this.
+fn refusal(error: &SyncError) -> ParkReason {
+    match error.kind() {
+        ErrorKind::ScopeRevoked => ParkReason::ScopeRevoked,
+        kind => ParkReason::Rejected {
+            code: kind.to_string(),
+            message: error.message().to_owned(),
+            field: None,
+        },
+    }
+}
+
+/// What the server changed on the way, where the user did not write meanwhile.
+fn take_server_changes(view: &mut Payload, sent: &Payload, stored: &Payload) {
+    if stored.same_content(sent) {
+        return;
+    }
+    let fields = |payload: &Payload| payload.to_object().unwrap_or_default();
+    let (mut seen, sent) = (fields(view), fields(sent));
+    for (field, value) in fields(stored) {
+        if seen.get(&field) == sent.get(&field) {
+            seen.insert(field, value);
+        }
+    }
+    *view = Payload::from_object(&seen);
 }
 
 fn drop_op(kept: &mut Kept, op_id: OpId) {

@@ -3,124 +3,135 @@
 use std::collections::BTreeSet;
 
 use sync_core::{
-    Delta, DeltaKind, ErrorKind, OpKind, PullRequest, RecordKey, RemoteState, Result, SyncPoint, SyncScope,
+    Delta, DeltaKind, ErrorKind, OpKind, ParkReason, PullRequest, RecordKey, RemoteState, Result, SyncError,
+    SyncPoint, SyncScope, Target,
 };
 
-use super::{ClientMistake, Kept, NaiveClient, fields_of, key_in};
-use crate::traces::{device::target, script::Point};
+use super::{ClientMistake, Kept, Moment, NaiveClient, keeping::Row, payload_of};
 
 impl NaiveClient {
     /// Pulls to the end; from nothing if `anew`.
-    pub(in crate::traces) async fn pull(&self, scope: &SyncScope, anew: bool) -> Result<()> {
+    pub(crate) async fn pull(&self, scope: &SyncScope, anew: bool) -> Result<()> {
         if self.has(ClientMistake::OnlyAppliesEvents) {
             return Ok(());
         }
         if anew || self.has(ClientMistake::FetchesEverything) {
-            self.kept().cursors.remove(scope);
+            self.reset_cursor(scope);
         }
+        for target in self.targets(scope) {
+            self.pull_target(&target).await?;
+        }
+        self.kept().synced.insert(scope.clone());
+        Ok(())
+    }
+
+    async fn pull_target(&self, target: &Target) -> Result<()> {
         self.kept().pulling = true;
-        let result = self.pages(scope).await;
+        let mut result = self.pages(target).await;
         self.kept().pulling = false;
-        match result {
-            Err(error) if error.kind() == ErrorKind::ResyncRequired => {
-                if self.has(ClientMistake::IgnoresResync) {
-                    return Ok(());
-                }
-                if self.has(ClientMistake::ResyncDropsQueue) {
-                    let mut kept = self.kept();
-                    kept.ops.clear();
-                    kept.rows.clear();
-                }
-                self.kept().cursors.remove(scope);
-                self.pages(scope).await
+        let expired = |error: &SyncError| error.kind() == ErrorKind::ResyncRequired;
+        if result.as_ref().is_err_and(expired) {
+            if self.has(ClientMistake::IgnoresResync) {
+                return Ok(());
             }
+            if self.has(ClientMistake::ResyncDropsQueue) {
+                let mut kept = self.kept();
+                kept.ops.clear();
+                kept.rows.clear();
+            }
+            self.kept().cursors.remove(target);
+            result = self.pages(target).await;
+        }
+        match result {
             Err(error) if error.kind() == ErrorKind::ScopeRevoked => {
-                self.revoked(&mut self.kept(), scope);
+                self.revoked(&mut self.kept(), &target.scope);
                 Err(error)
             }
             Err(error) if self.has(ClientMistake::FailedPullIsEmpty) => {
-                self.move_cursor_to_now(scope).await?;
+                self.move_cursor_to_now(target).await?;
                 Err(error)
             }
             other => other,
         }
     }
 
-    async fn pages(&self, scope: &SyncScope) -> Result<()> {
-        let mut since = self.kept().cursors.get(scope).cloned();
+    async fn pages(&self, target: &Target) -> Result<()> {
+        let mut since = self.kept().cursors.get(target).cloned();
         let from_nothing = since.is_none();
         let mut seen: Option<BTreeSet<RecordKey>> = None;
         let mut together: Vec<Delta> = Vec::new();
         loop {
-            let page = self.page(scope, since.clone()).await?;
+            let page = self.page(target, since.clone()).await?;
             if page.kind == DeltaKind::Snapshot && from_nothing {
                 let ids = page.changes.iter().filter(|change| change.state.is_live());
-                let keys: Result<Vec<_>> = ids.map(|change| key_in(scope, &change.id)).collect();
-                seen.get_or_insert_default().extend(keys?);
+                let keys = ids.map(|change| RecordKey::new(target.clone(), change.id.clone()));
+                seen.get_or_insert_default().extend(keys);
             }
             let (more, next) = (page.has_more, page.next.clone());
             since = Some(next);
             if self.has(ClientMistake::StoresPagesAtTheEnd) {
                 together.push(page);
             } else {
-                self.apply(scope, page).await?;
+                self.apply(target, page).await?;
             }
             if !more || self.has(ClientMistake::OnePageIsAll) {
                 break;
             }
         }
         for page in together {
-            self.apply(scope, page).await?;
+            self.apply(target, page).await?;
         }
         if let Some(seen) = seen.filter(|_| !self.has(ClientMistake::ResyncKeepsGhosts)) {
             let mut kept = self.kept();
             let pending: BTreeSet<RecordKey> = kept.ops.iter().map(|op| op.key.clone()).collect();
             kept.rows.retain(|key, row| {
-                key.scope() != scope || seen.contains(key) || pending.contains(key) || row.view.is_none()
+                key.target != *target || seen.contains(key) || pending.contains(key) || row.view.is_none()
             });
         }
-        self.kept().synced.insert(scope.clone());
         if self.has(ClientMistake::CursorIsNow) {
-            self.move_cursor_to_now(scope).await?;
+            self.move_cursor_to_now(target).await?;
         }
         Ok(())
     }
 
-    async fn page(&self, scope: &SyncScope, since: Option<SyncPoint>) -> Result<Delta> {
+    async fn page(&self, target: &Target, since: Option<SyncPoint>) -> Result<Delta> {
+        let is_held = |(key, row): (&RecordKey, &Row)| {
+            key.target == *target && (row.view.is_some() || row.base != RemoteState::Missing)
+        };
         let holds_nothing = since.is_none()
             && !self.has(ClientMistake::AsksForTombstones)
-            && !self.kept().rows.keys().any(|key| key.scope() == scope);
+            && !self.kept().rows.iter().any(is_held);
         self.remote
             .pull(PullRequest {
-                target: target(scope)?,
+                target: target.clone(),
                 since,
-                page_size: self.page_size,
+                page_size: self.limits.page,
                 holds_nothing,
             })
             .await
     }
 
-    async fn apply(&self, scope: &SyncScope, page: Delta) -> Result<()> {
-        match self.check_store() {
+    async fn apply(&self, target: &Target, page: Delta) -> Result<()> {
+        match self.ground.check_store().await {
             Err(_) if self.has(ClientMistake::IgnoresStoreErrors) => {
-                self.kept().cursors.insert(scope.clone(), page.next);
+                self.kept().cursors.insert(target.clone(), page.next);
                 return Ok(());
             }
             other => other?,
         }
         if self.has(ClientMistake::CursorBeforeRows) {
-            self.kept().cursors.insert(scope.clone(), page.next.clone());
+            self.kept().cursors.insert(target.clone(), page.next.clone());
         }
-        self.script.reach(Point::MidApply).await;
+        self.ground.reach(Moment::MidApply).await;
         {
             let kept = &mut *self.kept();
             for change in page.changes {
-                let key = key_in(scope, &change.id)?;
+                let key = RecordKey::new(target.clone(), change.id);
                 self.apply_one(kept, key, change.state);
             }
-            kept.cursors.insert(scope.clone(), page.next);
+            kept.cursors.insert(target.clone(), page.next);
         }
-        self.script.reach(Point::AfterApply).await;
+        self.ground.reach(Moment::AfterApply).await;
         Ok(())
     }
 
@@ -140,7 +151,7 @@ impl NaiveClient {
             kept.stamp = kept.stamp.max(Some(stamp));
         }
         let row = kept.rows.entry(key.clone()).or_default();
-        let first = kept.ops.iter().find(|op| op.key == key && !op.dead);
+        let first = kept.ops.iter().find(|op| op.key == key);
         match first {
             Some(op) if state.stamp() == Some(op.stamp) => {
                 row.base = state;
@@ -154,10 +165,10 @@ impl NaiveClient {
             }
             _ => {
                 row.was_deleted |= !state.is_live();
-                row.view = fields_of(&state);
+                row.view = payload_of(&state);
                 row.base = state.clone();
                 if self.has(ClientMistake::EchoBecomesOperation)
-                    && let (Some(fields), Some(stamp)) = (fields_of(&state), state.stamp())
+                    && let (Some(fields), Some(stamp)) = (payload_of(&state), state.stamp())
                 {
                     self.enqueue(kept, &key, OpKind::Update, Some(fields), stamp);
                 }
@@ -166,19 +177,19 @@ impl NaiveClient {
     }
 
     /// The sync point of an answer that nobody looks at.
-    pub(super) async fn move_cursor_to_now(&self, scope: &SyncScope) -> Result<()> {
-        let mut since = self.kept().cursors.get(scope).cloned();
+    pub(super) async fn move_cursor_to_now(&self, target: &Target) -> Result<()> {
+        let mut since = self.kept().cursors.get(target).cloned();
         loop {
             let request = PullRequest {
-                target: target(scope)?,
+                target: target.clone(),
                 since,
                 page_size: u32::MAX,
                 holds_nothing: false,
             };
-            let page = self.script.unseen(self.remote.pull(request)).await?;
+            let page = self.ground.pull_unseen(&*self.remote, request).await?;
             since = Some(page.next.clone());
             if !page.has_more {
-                self.kept().cursors.insert(scope.clone(), page.next);
+                self.kept().cursors.insert(target.clone(), page.next);
                 return Ok(());
             }
         }
@@ -187,7 +198,7 @@ impl NaiveClient {
     /// The client may no longer see the scope.
     pub(super) fn revoked(&self, kept: &mut Kept, scope: &SyncScope) {
         for op in kept.ops.iter_mut().filter(|op| op.key.scope() == scope) {
-            op.dead = true;
+            op.dead.get_or_insert(ParkReason::ScopeRevoked);
         }
         if self.has(ClientMistake::KeepsRevokedRows) {
             return;
@@ -196,7 +207,7 @@ impl NaiveClient {
         kept.rows
             .retain(|key, _| key.scope() != scope || pending.contains(key));
         if !self.has(ClientMistake::KeepsCursorOfRevokedScope) {
-            kept.cursors.remove(scope);
+            kept.cursors.retain(|target, _| target.scope != *scope);
         }
     }
 }
