@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -61,6 +61,7 @@ pub(crate) async fn open(options: &OpenOptions, place: Place) -> Result<DirectDa
                     settings,
                     connections: Mutex::default(),
                     most,
+                    needed: AtomicBool::new(false),
                 }),
                 Arc::downgrade(&connection),
             ),

@@ -7,6 +7,8 @@
 mod checkpoint;
 mod connect;
 mod statement;
+#[cfg(test)]
+mod tests;
 mod visit;
 mod writer;
 
@@ -60,6 +62,8 @@ struct Idle {
     connections: Mutex<Vec<OwnConnection>>,
     /// How many are kept.
     most: usize,
+    /// Whether there was one ever.
+    needed: AtomicBool,
 }
 
 /// Boxed, so that it is not copied when it is taken and given back.
@@ -113,19 +117,30 @@ fn finish_now<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 impl DirectDatabase {
-    /// Runs a statement at once, on a connection for reading.
+    /// Runs a statement that reads, at once.
     pub(super) fn rows(&self, sql: Sql) -> Result<Vec<Row>> {
-        self.readers
-            .take()?
-            .with(|connection| statement::rows(connection, sql))
+        self.with_reader(|connection| statement::rows(connection, sql))
+    }
+
+    /// Runs one statement that reads. As long as no connection for reading was needed, the writer's serves if it is
+    /// free, which spares a program that starts the opening of another.
+    fn with_reader<T>(&self, work: impl FnOnce(&rusqlite::Connection) -> Result<T>) -> Result<T> {
+        if let Readers::Own(idle, writer) = &self.readers
+            && !idle.needed.load(Ordering::Relaxed)
+            && let Some(writer) = writer.upgrade()
+            && let Ok(connection) = writer.try_lock()
+            // Within a transaction for writing it would see what is not committed.
+            && connection.is_autocommit()
+        {
+            return work(&connection);
+        }
+        self.readers.take()?.with(work)
     }
 
     /// Runs a statement at once, and shows its rows where they lie.
     pub(super) fn visit(&self, sql: Sql, visit: &mut dyn FnMut(&VisitedRow<'_>) -> Result<()>) -> Result<()> {
         let (text, params) = sql.into_parts();
-        self.readers
-            .take()?
-            .with(|connection| visit::rows(connection, &text, &params, visit))
+        self.with_reader(|connection| visit::rows(connection, &text, &params, visit))
     }
 
     /// How many commits of others SQLite has noticed; `None` if the writer is busy.
@@ -209,6 +224,7 @@ impl DirectDatabase {
         if matches!(self.readers, Readers::Writer(_)) {
             return self.writer.read(|_| finish_now(work)).await;
         }
+        self.readers.need_own();
         match tokio::task::spawn_blocking(|| finish_now(work)).await {
             Ok(outcome) => outcome,
             Err(error) => Err(SyncError::new(
@@ -243,7 +259,15 @@ impl DirectDatabase {
 }
 
 impl Readers {
+    /// Keeps reads away from the writer's connection from now on: more than single statements are read.
+    fn need_own(&self) {
+        if let Self::Own(idle, _) = self {
+            idle.needed.store(true, Ordering::Relaxed);
+        }
+    }
+
     fn take(&self) -> Result<Lent> {
+        self.need_own();
         match self {
             Self::Writer(connection) => Ok(Lent::Shared(Arc::clone(connection))),
             Self::Own(idle, _) => {
