@@ -81,18 +81,21 @@ impl Cache {
         let Some(others) = others else {
             return Looked::Missing(None);
         };
+        let mut state = self.lock_at(others);
+        match find(&mut state) {
+            Some(found) => Looked::Found(found),
+            None => Looked::Missing(state.ticket()),
+        }
+    }
+
+    /// The entries that are right with so many commits of others.
+    fn lock_at(&self, others: i64) -> MutexGuard<'_, State> {
         let mut state = self.lock();
         if state.others != others {
             state.clear();
             state.others = others;
         }
-        match find(&mut state) {
-            Some(found) => Looked::Found(found),
-            None => Looked::Missing((state.under_way == 0).then_some(Ticket {
-                ended: state.ended,
-                cleared: state.cleared,
-            })),
-        }
+        state
     }
 
     /// Keeps what was read since the ticket was given.
@@ -105,11 +108,13 @@ impl Cache {
     }
 
     pub(crate) fn view(&self, others: Option<i64>, key: &RecordKey) -> Looked<Option<View>> {
-        self.look(others, |state| state.view(key, self.most))
+        self.look(others, |state| state.view(&key.target, &key.id, self.most))
     }
 
     pub(crate) fn keep_view(&self, ticket: Option<Ticket>, key: &RecordKey, view: &Option<View>) {
-        self.keep(ticket, |state, most| state.keep_view(key, view.clone(), most));
+        self.keep(ticket, |state, most| {
+            state.keep_view(&key.target, &key.id, view.clone(), most);
+        });
     }
 
     pub(crate) fn target(&self, others: Option<i64>, target: &Target) -> Looked<TargetState> {
@@ -176,6 +181,39 @@ impl Cache {
     }
 }
 
+/// For queries.
+#[cfg(feature = "rusqlite")]
+impl Cache {
+    /// Whether it holds records at all.
+    pub(crate) fn keeps_views(&self) -> bool {
+        self.most > 0
+    }
+
+    /// What is known of these records of one target, in their order, and the right to keep what is read of the others.
+    pub(crate) fn views<'a>(
+        &self,
+        others: i64,
+        target: &Target,
+        ids: impl Iterator<Item = &'a RecordId>,
+    ) -> (Vec<Option<View>>, Option<Ticket>) {
+        let mut state = self.lock_at(others);
+        let views = ids
+            .map(|id| state.view(target, id, self.most).flatten())
+            .collect();
+        (views, state.ticket())
+    }
+
+    pub(crate) fn keep_views(&self, ticket: Option<Ticket>, target: &Target, views: Vec<(RecordId, View)>) {
+        if !views.is_empty() {
+            self.keep(ticket, |state, most| {
+                for (id, view) in views {
+                    state.keep_view(target, &id, Some(view), most);
+                }
+            });
+        }
+    }
+}
+
 /// For what is held elsewhere and follows the records of a target.
 #[cfg(feature = "rusqlite")]
 impl Cache {
@@ -210,19 +248,26 @@ impl Cache {
 }
 
 impl State {
-    fn view(&mut self, key: &RecordKey, most: usize) -> Option<Option<View>> {
-        let kept = |views: &Views| views.get(&key.target)?.get(&key.id).cloned();
-        if let Some(view) = kept(&self.young) {
-            return Some(view);
+    /// The right to keep what is read from now on.
+    fn ticket(&self) -> Option<Ticket> {
+        (self.under_way == 0).then_some(Ticket {
+            ended: self.ended,
+            cleared: self.cleared,
+        })
+    }
+
+    fn view(&mut self, target: &Target, id: &RecordId, most: usize) -> Option<Option<View>> {
+        if let Some(view) = self.young.get(target).and_then(|views| views.get(id)) {
+            return Some(view.clone());
         }
-        let view = self.old.get_mut(&key.target)?.remove(&key.id)?;
-        self.keep_view(key, view.clone(), most);
+        let view = self.old.get_mut(target)?.remove(id)?;
+        self.keep_view(target, id, view.clone(), most);
         Some(view)
     }
 
-    fn keep_view(&mut self, key: &RecordKey, view: Option<View>, most: usize) {
+    fn keep_view(&mut self, target: &Target, id: &RecordId, view: Option<View>, most: usize) {
         let content = view.as_ref().map_or(0, |view| view.payload.as_str().len());
-        let bytes = ENTRY_BYTES + key.id.as_str().len() + content;
+        let bytes = ENTRY_BYTES + id.as_str().len() + content;
         if self.young_bytes.saturating_add(bytes) > most / 2 {
             self.old = std::mem::take(&mut self.young);
             self.young_bytes = 0;
@@ -231,13 +276,13 @@ impl State {
             return;
         }
         self.young_bytes += bytes;
-        match self.young.get_mut(&key.target) {
+        match self.young.get_mut(target) {
             Some(views) => {
-                views.insert(key.id.clone(), view);
+                views.insert(id.clone(), view);
             }
             None => {
-                let views = HashMap::from([(key.id.clone(), view)]);
-                self.young.insert(key.target.clone(), views);
+                let views = HashMap::from([(id.clone(), view)]);
+                self.young.insert(target.clone(), views);
             }
         }
     }

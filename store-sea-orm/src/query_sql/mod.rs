@@ -6,6 +6,8 @@ pub(crate) mod field;
 mod filter;
 mod order;
 mod plan;
+#[cfg(feature = "rusqlite")]
+mod quick;
 mod regular;
 mod scan;
 #[cfg(feature = "rusqlite")]
@@ -23,6 +25,8 @@ use sync_core::{
 
 #[cfg(feature = "rusqlite")]
 use self::plan::Plan;
+#[cfg(feature = "rusqlite")]
+pub(crate) use self::quick::query_at_once;
 pub(crate) use self::{plan::is_quick, regular::is_regular};
 #[cfg(feature = "rusqlite")]
 use crate::driver::direct::VisitedRow;
@@ -68,6 +72,7 @@ impl Selection {
             number: self.number,
             spec: &self.spec,
             declared: &self.declared,
+            implies_view: false,
         }
     }
 }
@@ -78,6 +83,9 @@ struct Statements<'a> {
     number: i64,
     spec: &'a QuerySpec,
     declared: &'a Declared,
+    /// Whether the filter selects no record without a view, so that it need not be asked. SQLite would have to look at
+    /// the record for it, where else an index has all.
+    implies_view: bool,
 }
 
 impl Statements<'_> {
@@ -88,8 +96,12 @@ impl Statements<'_> {
     /// is if the mark is missing afterwards.
     fn conditions(&self, sql: &mut Sql) -> Result<()> {
         sql.push(" WHERE r.target_id = ").bind(self.number);
-        sql.push(" AND r.view IS NOT NULL AND (SELECT irregular FROM sync_targets WHERE target_id = ");
-        sql.bind(self.number).push(") = 0");
+        if !self.implies_view {
+            sql.push(" AND r.view IS NOT NULL");
+        }
+        sql.push(" AND (SELECT irregular FROM sync_targets WHERE target_id = ")
+            .bind(self.number);
+        sql.push(") = 0");
         if let Some(field) = &self.declared.deleted_at {
             filter::condition(sql.push(" AND "), &not_marked_deleted(field.as_str()))?;
         }
@@ -102,18 +114,34 @@ impl Statements<'_> {
     /// The statement for the answer; see [`Statements::conditions`].
     fn rows_sql(&self, dialect: Dialect) -> Result<Sql> {
         let mut sql = select_columns(dialect, self.number);
-        self.conditions(&mut sql)?;
+        self.answer(&mut sql)?;
+        Ok(sql)
+    }
+
+    /// The statement for the ids of the answer, the numbers of their rows, and whether they are pending.
+    #[cfg(feature = "rusqlite")]
+    fn ids_sql(&self) -> Result<Sql> {
+        let mut sql = Sql::new(Dialect::Sqlite, "SELECT r.id, r.row_id, ");
+        push_pending(&mut sql, self.number);
+        sql.push(" FROM sync_records r");
+        self.answer(&mut sql)?;
+        Ok(sql)
+    }
+
+    /// Appends what selects the records of the answer, in its order.
+    fn answer(&self, sql: &mut Sql) -> Result<()> {
+        self.conditions(sql)?;
         if let Some(keyset) = &self.spec.after {
             order::after(sql.push(" AND "), &self.spec.order_by, keyset.position())?;
         }
-        order::order_by(&mut sql, &self.spec.order_by)?;
+        order::order_by(sql, &self.spec.order_by)?;
         // SQLite knows OFFSET only after LIMIT; -1 is no limit.
         let bounded = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         sql.push(" LIMIT ").bind(self.spec.limit.map_or(-1, bounded));
         if let Some(offset) = self.spec.offset {
             sql.push(" OFFSET ").bind(bounded(offset));
         }
-        Ok(sql)
+        Ok(())
     }
 
     /// The statement for the number of records; see [`Statements::conditions`].
@@ -149,35 +177,6 @@ pub(crate) async fn query(store: &Shared, target: &Target, spec: &QuerySpec) -> 
         return scan::query(&store.database, &selection).await;
     }
     Ok(records)
-}
-
-/// The same for a query that takes no longer than reading a few records, in the calling task; `None` where the database
-/// does not answer there, and where SQL has no answer.
-///
-/// # Errors
-/// As [`query`].
-#[cfg(feature = "rusqlite")]
-pub(crate) fn query_at_once(
-    store: &Shared,
-    target: &Target,
-    spec: &QuerySpec,
-) -> Result<Option<Vec<LocalRecord>>> {
-    if !store.database.answers_at_once() {
-        return Ok(None);
-    }
-    let declared = store.schemas.of(&target.collection);
-    let Some(number) = store.targets.cached(target).filter(|_| is_quick(spec, &declared)) else {
-        return Ok(None);
-    };
-    spec.validate()?;
-    let statements = Statements {
-        number,
-        spec,
-        declared: &declared,
-    };
-    let records = visit_records(&store.database, statements.rows_sql(Dialect::Sqlite)?)?;
-    // An empty answer may be that of records which SQL cannot judge.
-    Ok((!records.is_empty()).then_some(records))
 }
 
 #[cfg(feature = "rusqlite")]
@@ -233,12 +232,18 @@ pub(crate) async fn count(store: &Shared, target: &Target, filter: Option<&Filte
 
 fn select_columns(dialect: Dialect, number: i64) -> Sql {
     let mut sql = Sql::new(dialect, "SELECT r.id, r.schema_version, ");
-    // Asked once, which mostly spares asking for each record.
+    push_pending(&mut sql, number);
+    sql.push(", r.view FROM sync_records r");
+    sql
+}
+
+/// Appends whether a record of the target has operations.
+fn push_pending(sql: &mut Sql, number: i64) {
+    // Asked once for the target, which mostly spares asking for each record.
     sql.push("CASE WHEN EXISTS (SELECT 1 FROM sync_queue WHERE target_id = ")
         .bind(number);
-    sql.push(") THEN ").push(&has_ops(dialect));
-    sql.push(" ELSE 0 END, r.view FROM sync_records r");
-    sql
+    let of_record = has_ops(sql.dialect());
+    sql.push(") THEN ").push(&of_record).push(" ELSE 0 END");
 }
 
 fn read_record(row: &Row) -> Result<LocalRecord> {

@@ -1,4 +1,5 @@
-//! Queries without an index, which are answered from values in memory: they see every commit, ours and others'.
+//! Queries that are answered from memory, without an index from values of fields, with one from records that were read
+//! before: they see every commit, ours and others'.
 
 use std::{
     collections::{BTreeMap, HashMap, btree_map::Entry},
@@ -18,12 +19,41 @@ use tempfile::TempDir;
 
 use crate::fixtures::{confirm, enqueue, key, todos};
 
-async fn open(folder: &TempDir, kib: u32) -> SeaOrmLocalStore {
-    let options = OpenOptions::file(folder.path().join("store.db")).query_cache_kib(kib);
-    let store = SeaOrmLocalStore::open(options).await.unwrap();
-    let schema = CollectionSchema::untyped("todos", "id").unwrap();
-    store.register(&[schema.with_deleted_at("gone")]).await.unwrap();
-    store
+/// What is in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    /// Values of fields.
+    Fields,
+    /// Records that an index finds.
+    Records,
+}
+
+impl Memory {
+    async fn open(self, folder: &TempDir, kib: u32) -> SeaOrmLocalStore {
+        let options = OpenOptions::file(folder.path().join("store.db"));
+        let options = match self {
+            Self::Fields => options.query_cache_kib(kib),
+            Self::Records => options.record_cache_kib(kib),
+        };
+        let store = SeaOrmLocalStore::open(options).await.unwrap();
+        let schema = CollectionSchema::untyped("todos", "id").unwrap();
+        let schema = match self {
+            Self::Fields => schema.with_deleted_at("gone"),
+            Self::Records => schema
+                .with_index("pair")
+                .with_composite_index([OrderBy::asc("b"), OrderBy::desc("a")]),
+        };
+        store.register(&[schema]).await.unwrap();
+        store
+    }
+
+    /// The records that the app sees of those that are asked for.
+    fn visible(self, spec: &QuerySpec) -> QuerySpec {
+        match self {
+            Self::Fields => spec.clone().filter(not_marked_deleted("gone")),
+            Self::Records => spec.clone(),
+        }
+    }
 }
 
 /// What happens to the store, by one of its two users.
@@ -63,6 +93,15 @@ fn step() -> impl Strategy<Value = Step> {
                 ..QuerySpec::default()
             }
         });
+    // An index answers these alone.
+    let short = (prop::sample::select(vec!["x", "y"]), 1..5_u64);
+    let short = short.prop_map(|(b, limit)| {
+        QuerySpec::new()
+            .filter(Filter::eq("b", b))
+            .order_by(OrderBy::desc("a"))
+            .limit(limit)
+    });
+    let ask = prop_oneof![ask, short];
     let (id, content) = (0..10_u8, 0..CONTENTS.len() as u8);
     let pairs = prop::collection::vec((id.clone(), content.clone()), 1..4);
     let mine = prop::bool::weighted(0.8);
@@ -74,9 +113,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-async fn answers_agree(steps: Vec<Step>, kib: u32) -> Result<(), TestCaseError> {
+async fn answers_agree(steps: Vec<Step>, memory: Memory, kib: u32) -> Result<(), TestCaseError> {
     let folder = TempDir::new().unwrap();
-    let (mine, theirs) = (open(&folder, kib).await, open(&folder, kib).await);
+    let (mine, theirs) = (memory.open(&folder, kib).await, memory.open(&folder, kib).await);
     let of = |is_mine: bool| if is_mine { &mine } else { &theirs };
     let mut records: BTreeMap<RecordId, (Payload, bool)> = BTreeMap::new();
     for (number, step) in (1_u128..).zip(steps) {
@@ -120,7 +159,7 @@ async fn answers_agree(steps: Vec<Step>, kib: u32) -> Result<(), TestCaseError> 
                 let rows = records
                     .iter()
                     .map(|(id, (payload, _))| (id.clone(), payload.clone()));
-                let visible = spec.clone().filter(not_marked_deleted("gone"));
+                let visible = memory.visible(&spec);
                 let expected = evaluate(&visible, rows.clone()).unwrap();
                 let answer = of(by).query(&todos(), &spec).await.unwrap();
                 prop_assert!(answer.iter().all(|found| found.pending == records[&found.id].1));
@@ -140,23 +179,24 @@ async fn answers_agree(steps: Vec<Step>, kib: u32) -> Result<(), TestCaseError> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 80, ..ProptestConfig::default() })]
 
     #[test]
     fn answers_are_right_after_any_commits_of_two_stores(
         steps in prop::collection::vec(step(), 1..60),
         // None, hardly enough, and plenty.
-        kib in prop::sample::select(vec![0, 9, 1_024]),
+        kib in prop::sample::select(vec![0, 1, 9, 1_024]),
+        memory in prop::sample::select(vec![Memory::Fields, Memory::Records]),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        runtime.block_on(answers_agree(steps, kib))?;
+        runtime.block_on(answers_agree(steps, memory, kib))?;
     }
 }
 
 #[tokio::test]
 async fn a_query_of_many_fields_leaves_no_commit_out_of_later_answers() {
     let folder = TempDir::new().unwrap();
-    let store = open(&folder, 1_024).await;
+    let store = Memory::Fields.open(&folder, 1_024).await;
     store.commit(confirm([("1", r#"{"a":1}"#)])).await.unwrap();
     let few = QuerySpec::new().filter(Filter::eq("a", 1));
     let many = (0..20).map(|number| Filter::eq(format!("field{number}"), 1));
@@ -183,8 +223,23 @@ async fn write_pairs(store: SeaOrmLocalStore, ids: [&str; 2], durable: &AtomicU6
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_answer_is_one_state_that_has_all_earlier_commits() {
+    let spec = QuerySpec::new()
+        .filter(Filter::eq("pair", true))
+        .order_by(OrderBy::asc("$id"));
+    follow_pairs(Memory::Fields, spec.filter(Filter::gte("n", 0))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn so_is_that_of_an_index_with_contents_from_memory() {
+    let spec = QuerySpec::new().filter(Filter::eq("pair", true)).limit(10);
+    follow_pairs(Memory::Records, spec).await;
+}
+
+/// Asks for pairs of records while they are written.
+async fn follow_pairs(memory: Memory, spec: QuerySpec) {
     let folder = TempDir::new().unwrap();
-    let (mine, theirs) = (open(&folder, 16_384).await, open(&folder, 16_384).await);
+    let mine = memory.open(&folder, 16_384).await;
+    let theirs = memory.open(&folder, 16_384).await;
     let others: Vec<_> = (0..2_000).map(|number| format!("other {number}")).collect();
     let rows = others.iter().map(|id| (id.as_str(), r#"{"n":-1}"#));
     let pairs = ["a", "b", "c", "d"].map(|id| (id, r#"{"n":0,"pair":true}"#));
@@ -197,10 +252,6 @@ async fn an_answer_is_one_state_that_has_all_earlier_commits() {
     };
     // Ours alone at first, so that one table lives long; then those of others between.
     let mut writers = vec![writer(&mine, ["a", "b"], 0)];
-    let spec = QuerySpec::new()
-        .filter(Filter::eq("pair", true))
-        .order_by(OrderBy::asc("$id"));
-    let spec = spec.filter(Filter::gte("n", 0));
     for round in 0..400 {
         if round == 200 {
             writers.push(writer(&theirs, ["c", "d"], 1));
