@@ -194,12 +194,19 @@ impl Cache {
         &self,
         others: i64,
         target: &Target,
-        ids: impl Iterator<Item = &'a RecordId>,
+        ids: impl Iterator<Item = &'a RecordId> + Clone,
     ) -> (Vec<Option<View>>, Option<Ticket>) {
         let mut state = self.lock_at(others);
-        let views = ids
-            .map(|id| state.view(target, id, self.most).flatten())
-            .collect();
+        let young = state.young.get(target);
+        let young = |id| young?.get(id)?.clone();
+        let mut views: Vec<_> = ids.clone().map(young).collect();
+        if state.old.contains_key(target) {
+            for (view, id) in views.iter_mut().zip(ids) {
+                if view.is_none() {
+                    *view = state.view(target, id, self.most).flatten();
+                }
+            }
+        }
         (views, state.ticket())
     }
 
