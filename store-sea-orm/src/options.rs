@@ -190,8 +190,8 @@ impl OpenOptions {
         self
     }
 
-    /// How much memory may hold records that were read by id, so that they need not be read again, in KiB; 8 MiB by
-    /// default, 0 for none. Writes of other processes are noticed. [`SqliteDriver::Direct`] only.
+    /// How much memory may hold records that were read by id, or by a query of at most 100 records that an index answers,
+    /// so that they need not be read again, in KiB; 8 MiB by default, 0 for none. Writes of other processes are noticed. [`SqliteDriver::Direct`] only.
     #[must_use]
     pub fn record_cache_kib(mut self, kib: u32) -> Self {
         self.record_cache_kib = kib;
