@@ -195,7 +195,7 @@ impl RemoteStore for Link {
         self.script.reach(Point::BeforePull).await;
         travel().await;
         if self.script.expects_page() {
-            self.script.reach(Point::BeforeSecondPage).await;
+            self.script.reach_second_page().await;
         }
         self.leave_for_read(&scope)?;
         let limit = self.script.fault(Some(scope.name()), |fault| match fault {

@@ -52,6 +52,8 @@ pub(super) struct Plan {
     pub(super) pages: u32,
     /// Whether the last page said that there are more.
     pub(super) expects_page: bool,
+    /// Whether a change set that a moment belongs to was committed.
+    pub(super) applied: bool,
 }
 
 #[derive(Debug, Default)]
@@ -187,6 +189,28 @@ impl Script {
     /// Whether the next pull asks for another page of the same pass.
     pub(super) fn expects_page(&self) -> bool {
         self.state().plan.expects_page
+    }
+
+    /// Notes that a commit is done.
+    pub(super) fn note_applied(&self) {
+        self.state().plan.applied = true;
+    }
+
+    /// Stops between two pages, if that is watched: the first is stored while the second is asked for, so that is
+    /// waited for, unless it takes too long since there is nothing to store.
+    pub(super) async fn reach_second_page(&self) {
+        const PATIENCE: u32 = 1_000_000;
+        for _ in 0..PATIENCE {
+            let done = {
+                let plan = &self.state().plan;
+                plan.applied || !plan.watched.contains(&Point::BeforeSecondPage)
+            };
+            if done {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        self.reach(Point::BeforeSecondPage).await;
     }
 
     /// How many pages were answered.

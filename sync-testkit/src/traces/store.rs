@@ -53,6 +53,7 @@ impl LocalStore for ScriptedStore {
         // A transaction that a process ends in the middle of is as good as one that it did not begin.
         self.script.reach(Point::MidApply).await;
         let outcome = self.inner.commit(changes).await?;
+        self.script.note_applied();
         self.script.reach(Point::AfterApply).await;
         Ok(outcome)
     }
