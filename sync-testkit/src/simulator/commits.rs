@@ -8,7 +8,6 @@ use sync_core::{
 
 use super::{
     coverage::Branch,
-    executor::Owner,
     ledger::{Committed, Ledger},
     memory::REFUSED,
     shared::Shared,
@@ -96,7 +95,7 @@ impl CommitSketch {
     pub(crate) fn check(
         &self,
         shared: &Shared,
-        (device, owner): (usize, Owner),
+        device: usize,
         before: &[RecordState],
         after: &[RecordState],
         points: Vec<Option<SyncPoint>>,
@@ -115,7 +114,6 @@ impl CommitSketch {
             ),
         );
         for ((target, new), old) in self.points.iter().zip(points) {
-            ledger.stores(owner, target);
             if let Some(old) = old
                 && shared.backend.is_behind(new, &old) == Some(true)
             {

@@ -111,7 +111,7 @@ impl Disk {
         match &answer {
             Ok(CommitOutcome::Committed) => {
                 let after = self.store.load_records(&sketch.keys).await?;
-                sketch.check(&self.shared, (self.device, self.owner), &before, &after, points);
+                sketch.check(&self.shared, self.device, &before, &after, points);
             }
             Ok(CommitOutcome::Stale(_)) => self.shared.seen(Branch::StaleCommit),
             Err(error) if error.kind() == ErrorKind::LeaseLost => self.shared.seen(Branch::LeaseLost),

@@ -242,10 +242,6 @@ pub const MISTAKES: &[(&str, Mistake)] = &[
         Mistake::Client(ClientMistake::FailedPullIsEmpty),
     ),
     (
-        "stores_pages_at_the_end",
-        Mistake::Client(ClientMistake::StoresPagesAtTheEnd),
-    ),
-    (
         "fetches_everything",
         Mistake::Client(ClientMistake::FetchesEverything),
     ),
@@ -324,6 +320,10 @@ pub const BEYOND_PLANS: &[(ClientMistake, &str)] = &[
     (
         ClientMistake::KeepsRevokedRows,
         "Every plan grants access again before the devices are compared, and what stayed is right again by then.",
+    ),
+    (
+        ClientMistake::StoresPagesAtTheEnd,
+        "What it loses is work: after the faults a pass comes to its end, and then everything is there.",
     ),
 ];
 

@@ -5,9 +5,7 @@ use std::{
     time::Duration,
 };
 
-use sync_core::{
-    Delta, OpId, Payload, RecordKey, RecordState, RemoteState, Stamp, SyncPoint, SyncScope, Target,
-};
+use sync_core::{Delta, OpId, Payload, RecordKey, RecordState, RemoteState, Stamp, SyncScope, Target};
 
 use super::{
     coverage::Coverage,
@@ -71,20 +69,10 @@ pub(crate) struct Ledger {
     pub(crate) revoked: BTreeSet<String>,
     /// How many rows were pulled.
     pub(crate) rows_pulled: u64,
-    /// Rows that a process has pulled and not stored, by the fingerprint of their target.
-    held: HashMap<(Owner, u64), Held>,
     /// Targets that a device has asked for from their beginning.
     asked: HashSet<(usize, u64)>,
     /// Targets of which a process was told that there is more.
     unfinished: HashSet<(Owner, u64)>,
-}
-
-/// Rows on their way into a store.
-#[derive(Debug)]
-struct Held {
-    /// Where the next page begins.
-    next: SyncPoint,
-    rows: usize,
 }
 
 impl Ledger {
@@ -110,7 +98,6 @@ impl Ledger {
             activity: 0,
             revoked: BTreeSet::new(),
             rows_pulled: 0,
-            held: HashMap::new(),
             asked: HashSet::new(),
             unfinished: HashSet::new(),
         }
@@ -171,39 +158,20 @@ impl Ledger {
             .is_some_and(|(written, looked)| written > *looked)
     }
 
-    /// A process pulled a page. Tells how many rows it holds by now that it has not stored.
-    pub(crate) fn holds(
-        &mut self,
-        owner: Owner,
-        target: &Target,
-        since: Option<&SyncPoint>,
-        delta: &Delta,
-    ) -> usize {
+    /// A process pulled a page.
+    pub(crate) fn pulls(&mut self, owner: Owner, target: &Target, delta: &Delta) {
         let of = (owner, fingerprint(target));
-        let rows = delta.changes.len();
-        self.rows_pulled += rows as u64;
+        self.rows_pulled += delta.changes.len() as u64;
         if delta.has_more {
             self.unfinished.insert(of);
         } else {
             self.unfinished.remove(&of);
         }
-        let goes_on = self.held.get(&of).filter(|held| Some(&held.next) == since);
-        let rows = rows + goes_on.map_or(0, |held| held.rows);
-        let next = delta.next.clone();
-        self.held.insert(of, Held { next, rows });
-        rows
     }
 
     /// A device asks for a target from its beginning. Tells whether it never did before.
     pub(crate) fn asks_first(&mut self, device: usize, target: &Target) -> bool {
         self.asked.insert((device, fingerprint(target)))
-    }
-
-    /// A process has stored the pages of a target.
-    pub(crate) fn stores(&mut self, owner: Owner, target: &Target) {
-        if let Some(held) = self.held.get_mut(&(owner, fingerprint(target))) {
-            held.rows = 0;
-        }
     }
 
     /// Whether the last page of a target that a process pulled said that there is more.

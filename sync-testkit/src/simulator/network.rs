@@ -32,8 +32,6 @@ pub(crate) struct Network {
     pub(crate) owner: Owner,
     /// The most operations of a push that the engine was told to send.
     pub(crate) push_batch: usize,
-    /// The most pulled rows that it was told to hold before it stores them.
-    pub(crate) held_rows: usize,
     /// Whether records name parents.
     pub(crate) related: bool,
 }
@@ -238,7 +236,6 @@ impl RemoteStore for Network {
 
     async fn pull(&self, request: PullRequest) -> Result<Delta> {
         let (scope, target) = (request.target.scope.clone(), request.target.clone());
-        let since = request.since.clone();
         let continues = request.since.is_some();
         traffic::check_pull(self, &request).await?;
         let send = |fault: Option<(FaultKind, u64)>| -> BoxFuture<'static, Result<Delta>> {
@@ -251,7 +248,7 @@ impl RemoteStore for Network {
         };
         let answer = self.carry(Call::Pull { continues }, &scope, send).await;
         if let Ok(delta) = &answer {
-            traffic::note_delta(self, &target, since.as_ref(), delta);
+            traffic::note_delta(self, &target, delta);
         }
         answer
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use sync_core::{
     Delta, LocalStore, OpKind, OpState, PullRequest, PushBatch, PushOp, PushOutcome, RecordKey, RecordState,
-    RemoteState, Result, SyncPoint, SyncScope, Target,
+    RemoteState, Result, SyncScope, Target,
 };
 
 use super::{
@@ -360,7 +360,7 @@ pub(crate) async fn redeliver(network: &Network, amount: u64) {
 }
 
 /// What a page tells is noted, and must be of its scope.
-pub(crate) fn note_delta(network: &Network, target: &Target, since: Option<&SyncPoint>, delta: &Delta) {
+pub(crate) fn note_delta(network: &Network, target: &Target, delta: &Delta) {
     let now = network.shared.executor.now();
     let home = home_mark(target);
     let mut ledger = network.shared.ledger();
@@ -374,14 +374,7 @@ pub(crate) fn note_delta(network: &Network, target: &Target, since: Option<&Sync
             if delta.has_more { ", more to come" } else { "" }
         ),
     );
-    let held = ledger.holds(network.owner, target, since, delta);
-    if held > network.held_rows {
-        let device = network.device;
-        ledger.violation(
-            now,
-            format!("device {device}: {held} rows of {target} are pulled and not stored"),
-        );
-    }
+    ledger.pulls(network.owner, target, delta);
     for change in &delta.changes {
         let key = RecordKey::new(target.clone(), change.id.clone());
         ledger.tell(&key, &change.state);

@@ -238,7 +238,6 @@ impl<'a> World<'a> {
             device: number,
             owner,
             push_batch: device.settings.push_batch as usize,
-            held_rows: device.settings.commit_rows + device.settings.page_size as usize,
             related: !self.plan.settings.unrelated,
         };
         let process = match self.doubles.client {
