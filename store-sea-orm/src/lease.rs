@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     dialect::Dialect,
     driver::{Run, Step, Transaction, Write},
-    row::counter,
+    row::{ReadRow, counter},
     sql::{Param, Sql},
 };
 

@@ -1,7 +1,7 @@
 //! Reading the columns of answers, and how counters and JSON are kept.
 
 use sea_orm::{QueryResult, TryGetable};
-use sync_core::{OpId, Result, SyncError, Timestamp};
+use sync_core::{OpId, Payload, Result, SyncError, Timestamp};
 use uuid::Uuid;
 
 use crate::{dialect::Dialect, error::corrupt};
@@ -43,7 +43,6 @@ macro_rules! column {
 }
 
 column! {
-    i64 => Value::Integer(value) => *value;
     Option<i64> => Value::Integer(value) => Some(*value), Value::Null => None;
     Option<String> => Value::Text(value) => Some(value.clone()), Value::Null => None;
     Option<Vec<u8>> => Value::Blob(value) => Some(value.clone()), Value::Null => None;
@@ -76,95 +75,123 @@ impl Row {
     fn texts_are_bytes(&self) -> bool {
         matches!(&self.0, Columns::Fetched(_, Dialect::MySql))
     }
+}
 
-    pub(crate) fn int(&self, column: usize) -> Result<i64> {
+impl ReadRow for Row {
+    fn opt_int(&self, column: usize) -> Result<Option<i64>> {
         self.get(column)
     }
 
-    pub(crate) fn opt_int(&self, column: usize) -> Result<Option<i64>> {
-        self.get(column)
+    fn with_text<T>(&self, column: usize, read: impl FnOnce(Option<&str>) -> Result<T>) -> Result<T> {
+        #[cfg(feature = "rusqlite")]
+        if let Columns::Direct(values) = &self.0
+            && let Some(Value::Text(text)) = values.get(column)
+        {
+            return read(Some(text));
+        }
+        if self.texts_are_bytes() {
+            return self.with_bytes(column, |bytes| match bytes.map(std::str::from_utf8).transpose() {
+                Ok(text) => read(text),
+                Err(_) => Err(corrupt(format!("column {column} is not UTF-8"))),
+            });
+        }
+        read(self.get::<Option<String>>(column)?.as_deref())
+    }
+
+    fn with_bytes<T>(&self, column: usize, read: impl FnOnce(Option<&[u8]>) -> Result<T>) -> Result<T> {
+        read(self.get::<Option<Vec<u8>>>(column)?.as_deref())
+    }
+}
+
+/// Reading the columns of a row, wherever it lies, by position.
+pub(crate) trait ReadRow {
+    /// A number, unless it is null.
+    fn opt_int(&self, column: usize) -> Result<Option<i64>>;
+
+    /// Shows a text, unless it is null, where it lies.
+    fn with_text<T>(&self, column: usize, read: impl FnOnce(Option<&str>) -> Result<T>) -> Result<T>;
+
+    /// Shows bytes, unless they are null, where they lie.
+    fn with_bytes<T>(&self, column: usize, read: impl FnOnce(Option<&[u8]>) -> Result<T>) -> Result<T>;
+
+    fn int(&self, column: usize) -> Result<i64> {
+        self.opt_int(column)?.ok_or_else(|| is_null(column))
     }
 
     /// A number that is never negative.
-    pub(crate) fn count(&self, column: usize) -> Result<u64> {
+    fn count(&self, column: usize) -> Result<u64> {
         let value = self.int(column)?;
         u64::try_from(value).map_err(|_| corrupt(format!("column {column} holds {value}, which is negative")))
     }
 
-    pub(crate) fn small_count(&self, column: usize) -> Result<u32> {
+    fn small_count(&self, column: usize) -> Result<u32> {
         let value = self.int(column)?;
         u32::try_from(value)
             .map_err(|_| corrupt(format!("column {column} holds {value}, which is out of range")))
     }
 
-    pub(crate) fn time(&self, column: usize) -> Result<Timestamp> {
+    fn time(&self, column: usize) -> Result<Timestamp> {
         self.int(column).map(Timestamp::from_micros)
     }
 
-    pub(crate) fn opt_time(&self, column: usize) -> Result<Option<Timestamp>> {
+    fn opt_time(&self, column: usize) -> Result<Option<Timestamp>> {
         Ok(self.opt_int(column)?.map(Timestamp::from_micros))
     }
 
-    pub(crate) fn flag(&self, column: usize) -> Result<bool> {
+    fn flag(&self, column: usize) -> Result<bool> {
         Ok(self.int(column)? != 0)
     }
 
-    pub(crate) fn text(&self, column: usize) -> Result<String> {
-        self.opt_text(column)?
-            .ok_or_else(|| corrupt(format!("column {column} is null")))
+    fn text(&self, column: usize) -> Result<String> {
+        self.with_text(column, |text| {
+            text.map(str::to_owned).ok_or_else(|| is_null(column))
+        })
     }
 
-    pub(crate) fn opt_text(&self, column: usize) -> Result<Option<String>> {
-        if self.texts_are_bytes() {
-            return match self.opt_bytes(column)? {
-                Some(bytes) => String::from_utf8(bytes)
-                    .map(Some)
-                    .map_err(|_| corrupt(format!("column {column} is not UTF-8"))),
-                None => Ok(None),
-            };
-        }
-        self.get(column)
+    fn opt_text(&self, column: usize) -> Result<Option<String>> {
+        self.with_text(column, |text| Ok(text.map(str::to_owned)))
     }
 
-    pub(crate) fn opt_bytes(&self, column: usize) -> Result<Option<Vec<u8>>> {
-        self.get(column)
+    /// The content of a record.
+    fn opt_record(&self, column: usize) -> Result<Option<Payload>> {
+        self.with_text(column, |text| Ok(text.map(Payload::from_stored)))
     }
 
-    pub(crate) fn opt_uuid(&self, column: usize) -> Result<Option<Uuid>> {
-        match self.opt_bytes(column)? {
-            Some(bytes) => Uuid::from_slice(&bytes)
-                .map(Some)
-                .map_err(|error| corrupt(format!("column {column} is not a UUID: {error}"))),
-            None => Ok(None),
-        }
+    fn opt_uuid(&self, column: usize) -> Result<Option<Uuid>> {
+        self.with_bytes(column, |bytes| {
+            let uuid = bytes.map(Uuid::from_slice).transpose();
+            uuid.map_err(|error| corrupt(format!("column {column} is not a UUID: {error}")))
+        })
     }
 
-    pub(crate) fn op_id(&self, column: usize) -> Result<OpId> {
-        let uuid = self
-            .opt_uuid(column)?
-            .ok_or_else(|| corrupt(format!("column {column} is null")))?;
+    fn op_id(&self, column: usize) -> Result<OpId> {
+        let uuid = self.opt_uuid(column)?.ok_or_else(|| is_null(column))?;
         Ok(OpId::from_uuid(uuid))
     }
 
     /// A value kept as JSON.
-    pub(crate) fn opt_json<T: serde::de::DeserializeOwned>(&self, column: usize) -> Result<Option<T>> {
-        match self.opt_text(column)? {
-            Some(text) => serde_json::from_str(&text)
-                .map(Some)
-                .map_err(|error| corrupt(format!("column {column} is not what was stored: {error}"))),
-            None => Ok(None),
-        }
+    fn opt_json<T: serde::de::DeserializeOwned>(&self, column: usize) -> Result<Option<T>> {
+        self.with_text(column, |text| {
+            let value = text.map(serde_json::from_str).transpose();
+            value.map_err(|error| corrupt(format!("column {column} is not what was stored: {error}")))
+        })
     }
 
     /// A text with a fixed set of meanings.
-    pub(crate) fn parse<T>(&self, column: usize, read: impl Fn(&str) -> Option<T>) -> Result<T> {
-        let text = self.text(column)?;
-        read(&text).ok_or_else(|| {
-            corrupt(format!(
-                "column {column} holds {text:?}, which means nothing here"
-            ))
+    fn parse<T>(&self, column: usize, read: impl Fn(&str) -> Option<T>) -> Result<T> {
+        self.with_text(column, |text| {
+            let text = text.ok_or_else(|| is_null(column))?;
+            read(text).ok_or_else(|| {
+                corrupt(format!(
+                    "column {column} holds {text:?}, which means nothing here"
+                ))
+            })
         })
     }
+}
+
+fn is_null(column: usize) -> SyncError {
+    corrupt(format!("column {column} is null"))
 }
 
 /// A counter as the database keeps it.

@@ -2,12 +2,12 @@
 
 use sync_core::{
     OpKind, OpState, OpStateKind, ParkReason, Payload, PendingOp, RecordId, RecordKey, RemoteState,
-    RemoteVersion, Result, Stamp, Target, Tombstone, Versioned,
+    RemoteVersion, Result, Stamp, Tombstone, Versioned,
 };
 
 use crate::{
     error::corrupt,
-    row::{Row, counter, json},
+    row::{ReadRow, counter, json},
     sql::{Param, Sql},
 };
 
@@ -56,8 +56,11 @@ pub(crate) fn op_values(target_number: i64, op: &PendingOp) -> Result<Vec<Param>
     ])
 }
 
-/// Reads an operation from the columns of [`OP_SELECT`], which start at `first`.
-pub(crate) fn read_op(row: &Row, first: usize, target: Target) -> Result<PendingOp> {
+/// How many columns [`OP_SELECT`] has.
+pub(crate) const OP_WIDTH: usize = 18;
+
+/// Reads an operation of this record from the columns of [`OP_SELECT`], which start at `first`.
+pub(crate) fn read_op(row: &impl ReadRow, first: usize, key: RecordKey) -> Result<PendingOp> {
     let at = |offset: usize| first + offset;
     let state = match row.parse(at(5), op_state_kind)? {
         OpStateKind::Queued => OpState::Queued,
@@ -73,7 +76,7 @@ pub(crate) fn read_op(row: &Row, first: usize, target: Target) -> Result<Pending
     };
     Ok(PendingOp {
         seq: row.count(at(0))?,
-        key: RecordKey::new(target, read_id(row, at(2))?),
+        key,
         op_id: row.op_id(at(3))?,
         kind: row.parse(at(4), op_kind)?,
         state,
@@ -88,7 +91,7 @@ pub(crate) fn read_op(row: &Row, first: usize, target: Target) -> Result<Pending
             .ok_or_else(|| corrupt("an operation does not say what it changes"))?,
         base: row.opt_json(at(15))?,
         last_failure: row.opt_json(at(16))?,
-        payload: row.opt_text(at(17))?.map(Payload::from_stored),
+        payload: row.opt_record(at(17))?,
     })
 }
 
@@ -104,7 +107,7 @@ pub(crate) fn op_state_kind(text: &str) -> Option<OpStateKind> {
 }
 
 /// Reads a record's id.
-pub(crate) fn read_id(row: &Row, column: usize) -> Result<RecordId> {
+pub(crate) fn read_id(row: &impl ReadRow, column: usize) -> Result<RecordId> {
     known_id(row.text(column)?)
 }
 
@@ -156,7 +159,7 @@ pub(crate) const BASE_SELECT: &str =
 
 /// Reads a remote state from the columns of [`BASE_SELECT`], which start at `first`. A live state without a payload
 /// of its own has that of the view.
-pub(crate) fn read_base(row: &Row, first: usize, view: Option<&Payload>) -> Result<RemoteState> {
+pub(crate) fn read_base(row: &impl ReadRow, first: usize, view: Option<&Payload>) -> Result<RemoteState> {
     let version = read_version(row, first + 1)?;
     let stamp = row
         .opt_text(first + 3)?
@@ -166,7 +169,7 @@ pub(crate) fn read_base(row: &Row, first: usize, view: Option<&Payload>) -> Resu
     match row.int(first)? {
         MISSING => Ok(RemoteState::Missing),
         LIVE => {
-            let own = row.opt_text(first + 5)?.map(Payload::from_stored);
+            let own = row.opt_record(first + 5)?;
             let record = own
                 .or_else(|| view.cloned())
                 .ok_or_else(|| corrupt("a live record has no content"))?;
@@ -187,7 +190,7 @@ pub(crate) fn read_base(row: &Row, first: usize, view: Option<&Payload>) -> Resu
 }
 
 /// Reads a version from its columns for token and order.
-pub(crate) fn read_version(row: &Row, first: usize) -> Result<Option<RemoteVersion>> {
+pub(crate) fn read_version(row: &impl ReadRow, first: usize) -> Result<Option<RemoteVersion>> {
     Ok(match (row.opt_text(first)?, row.opt_int(first + 1)?) {
         (Some(token), Some(order)) => Some(RemoteVersion::ordered(token, order)),
         (Some(token), None) => Some(RemoteVersion::opaque(token)),

@@ -28,6 +28,7 @@ use crate::{
     open::{self, Opened},
     options::{CacheSizes, OpenOptions},
     query_sql, read,
+    row::ReadRow,
     schema::{self, indexes::Schemas},
     sql::Sql,
     targets::TargetNumbers,
@@ -335,6 +336,12 @@ impl LocalStore for SeaOrmLocalStore {
     async fn load_ops(&self, query: &OpQuery) -> Result<Vec<PendingOp>> {
         let query = query.clone();
         self.read(|store| async move { read::ops::load(&store, &store.database.reader(), &query).await })
+            .await
+    }
+
+    async fn load_ops_with_records(&self, query: &OpQuery) -> Result<Vec<RecordState>> {
+        let query = query.clone();
+        self.read(|store| async move { read::queue::load_with_records(&store, &query).await })
             .await
     }
 

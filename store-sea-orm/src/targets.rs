@@ -10,7 +10,7 @@ use sync_core::{CollectionName, Result, ScopeKey, SyncError, Target};
 use crate::{
     driver::{Run, Transaction},
     error::corrupt,
-    row::Row,
+    row::{ReadRow, Row},
     sql::Sql,
 };
 
@@ -63,15 +63,18 @@ impl TargetNumbers {
         }
     }
 
-    /// The target of a number.
-    pub(crate) async fn target_of<R: Run>(&self, run: &R, number: i64) -> Result<Target> {
-        let cached = self
-            .by_number
+    /// The target of a number, if it is known without asking the database.
+    pub(crate) fn cached_target(&self, number: i64) -> Option<Target> {
+        self.by_number
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(&number)
-            .cloned();
-        if let Some(target) = cached {
+            .cloned()
+    }
+
+    /// The target of a number.
+    pub(crate) async fn target_of<R: Run>(&self, run: &R, number: i64) -> Result<Target> {
+        if let Some(target) = self.cached_target(number) {
             return Ok(target);
         }
         let mut sql = Sql::new(

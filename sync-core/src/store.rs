@@ -326,6 +326,16 @@ pub trait LocalStore: fmt::Debug + Send + Sync + 'static {
     /// Pending operations, lowest `seq` first.
     async fn load_ops(&self, query: &OpQuery) -> Result<Vec<PendingOp>>;
 
+    /// The records of the operations that the query selects, one for each operation, in the order of those, with all
+    /// operations of the record. A store that reads both in one go saves reading the operations twice.
+    ///
+    /// What is written meanwhile may show in the records already, so that one of them may have no operations any more.
+    async fn load_ops_with_records(&self, query: &OpQuery) -> Result<Vec<RecordState>> {
+        let ops = self.load_ops(query).await?;
+        let keys: Vec<RecordKey> = ops.into_iter().map(|op| op.key).collect();
+        self.load_records(&keys).await
+    }
+
     /// How many operations are pending, of one scope or of all.
     async fn count_ops(&self, scope: Option<&SyncScope>) -> Result<OpCounts>;
 

@@ -112,6 +112,13 @@ macro_rules! delegate_local_store {
     (@method $inner:ident list_targets) => {
         $crate::delegate_local_store!(@call $inner list_targets<>() -> Vec<$crate::store_types::Target>);
     };
+    (@method $inner:ident load_ops_with_records) => {
+        $crate::delegate_local_store!(
+            @call $inner load_ops_with_records<'q>(
+                query: &'q $crate::store_types::OpQuery
+            ) -> Vec<$crate::store_types::RecordState>
+        );
+    };
     (@method $inner:ident load_ops) => {
         $crate::delegate_local_store!(
             @call $inner load_ops<'q>(

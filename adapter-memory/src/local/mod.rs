@@ -199,6 +199,12 @@ impl LocalStore for MemoryLocalStore {
         Ok(self.open("load_ops")?.queue.select(query))
     }
 
+    async fn load_ops_with_records(&self, query: &OpQuery) -> Result<Vec<RecordState>> {
+        let state = self.open("load_ops")?;
+        let ops = state.queue.select(query);
+        Ok(ops.iter().map(|op| state.record(&op.key)).collect())
+    }
+
     async fn count_ops(&self, scope: Option<&sync_core::SyncScope>) -> Result<OpCounts> {
         Ok(self.open("count_ops")?.queue.count(scope))
     }

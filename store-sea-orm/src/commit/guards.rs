@@ -11,12 +11,14 @@ use sync_core::{
 
 use super::{
     CHUNK, Known, Numbers,
+    records::{is_guarded_by_write, is_row},
     tail::{self, Tail},
 };
 use crate::{
     dialect::Dialect,
     driver::{Run, Transaction},
     error::corrupt,
+    row::ReadRow,
     rows::{BaseColumns, known_id, revision},
     sql::{Param, Sql},
     store::Shared,
@@ -76,7 +78,7 @@ pub(super) async fn check(
     changes: &ChangeSet,
     known: &Known<'_>,
 ) -> Result<Verdict> {
-    let subjects = Subjects::of(numbers, changes, known)?;
+    let subjects = Subjects::of(numbers, changes, known, transaction.runs_row_by_row())?;
     let mut stale = BTreeSet::new();
     let mut same = HashSet::new();
     let mut questions = subjects.questions_about_places();
@@ -267,7 +269,8 @@ struct Subjects<'a> {
 }
 
 impl<'a> Subjects<'a> {
-    fn of(numbers: &Numbers, changes: &'a ChangeSet, known: &Known<'_>) -> Result<Self> {
+    /// `row_by_row` tells whether some writes find out by themselves whether records were changed.
+    fn of(numbers: &Numbers, changes: &'a ChangeSet, known: &Known<'_>, row_by_row: bool) -> Result<Self> {
         let mut subjects = Self {
             targets: HashMap::new(),
             revisions: Vec::new(),
@@ -275,11 +278,14 @@ impl<'a> Subjects<'a> {
             places: Vec::new(),
             replaced: HashMap::new(),
         };
-        let guards = changes.guards.iter().chain(&changes.touches);
+        let touches = changes.touches.iter();
+        let touches = touches.filter(|(_, read)| !(row_by_row && is_row(*read)));
+        let guards = changes.guards.iter().chain(touches);
         let guards = guards.map(|(key, revision)| (key, *revision));
         let written = changes
             .records
             .iter()
+            .filter(|record| !(row_by_row && is_guarded_by_write(record)))
             .map(|record| (&record.key, record.read_revision));
         for (key, read_revision) in guards.chain(written) {
             if known.revisions.get(key) == Some(&read_revision) {

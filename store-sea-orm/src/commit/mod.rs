@@ -78,7 +78,28 @@ impl Batch {
     pub(crate) fn add_rows(&mut self, shape: &'static PerDialect<Shape>, params: Vec<Param>) {
         if !params.is_empty() {
             let shape = shape.of(self.dialect);
-            self.statements.push(Statement::Rows(Rows { shape, params }));
+            self.statements.push(Statement::Rows(Rows {
+                shape,
+                params,
+                guarded: None,
+            }));
+        }
+    }
+
+    /// As [`Batch::add_rows`], where each row is about one of these records, and has to change it.
+    pub(crate) fn add_guarded_rows(
+        &mut self,
+        shape: &'static PerDialect<Shape>,
+        params: Vec<Param>,
+        records: Vec<RecordKey>,
+    ) {
+        if !params.is_empty() {
+            let shape = shape.of(self.dialect);
+            self.statements.push(Statement::Rows(Rows {
+                shape,
+                params,
+                guarded: Some(records),
+            }));
         }
     }
 }
@@ -228,7 +249,10 @@ async fn write(
     {
         return Ok(Step::Undo(CommitOutcome::Stale(vec![known])));
     }
-    transaction.run_all(batch.statements).await?;
+    let stale = transaction.run_all(batch.statements).await?;
+    if !stale.is_empty() {
+        return Ok(Step::Undo(CommitOutcome::Stale(stale)));
+    }
     if let (Some(tail), true) = (tail, transaction.sees_foreign_commits()) {
         store.tail.remember(found.counter, tail);
     }

@@ -9,7 +9,8 @@ use std::{
 };
 
 use sync_core::{
-    ChangeSet, ConfirmedPage, Payload, RecordWrite, RemoteState, Result, SyncError, Target, Timestamp,
+    ChangeSet, ConfirmedPage, Payload, RecordKey, RecordWrite, RemoteState, Result, SyncError, Target,
+    Timestamp,
 };
 
 use super::{Batch, CHUNK, Numbers};
@@ -18,7 +19,7 @@ use crate::{
     driver::{PerDialect, Shape},
     query_sql::is_regular,
     row::counter,
-    rows::BaseColumns,
+    rows::{BaseColumns, revision},
     sql::Param,
 };
 
@@ -56,17 +57,21 @@ static UPSERT: LazyLock<PerDialect<Shape>> = LazyLock::new(|| {
     })
 });
 
+/// Changes nothing if the revision is another one.
 static TOUCH: LazyLock<PerDialect<Shape>> = LazyLock::new(|| {
-    let text = "UPDATE sync_records SET revision = revision + 1 WHERE target_id = ? AND id = ?";
+    let text =
+        "UPDATE sync_records SET revision = revision + 1 WHERE target_id = ? AND id = ? AND revision = ?";
     PerDialect::new(|_| Shape::each(text))
 });
 
-/// Writes what [`UPSERT`] does, but leaves the view alone, and with it the indexes over its fields.
+/// Writes what [`UPSERT`] does, but leaves the view alone, and with it the indexes over its fields. Changes nothing if the
+/// revision is another one.
 static KEEP_VIEW: LazyLock<PerDialect<Shape>> = LazyLock::new(|| {
     let assignments = CONTENT.iter().filter(|column| **column != "view");
     let assignments: String = assignments.map(|column| format!(", {column} = ?")).collect();
     let text = format!(
-        "UPDATE sync_records SET revision = revision + 1{assignments} WHERE target_id = ? AND id = ?"
+        "UPDATE sync_records SET revision = revision + 1{assignments} \
+         WHERE target_id = ? AND id = ? AND revision = ?"
     );
     PerDialect::new(|_| Shape::each(&text))
 });
@@ -84,6 +89,16 @@ struct NewRow<'a> {
 
 /// Confirmed records that already have the state, by target number and id.
 type Same = HashSet<(i64, String)>;
+
+/// Whether, row by row, the write of a record finds out by itself whether it still has the revision that was read.
+pub(super) fn is_guarded_by_write(record: &RecordWrite) -> bool {
+    record.keeps_view && is_row(record.read_revision)
+}
+
+/// Whether there was a row at this revision. Only that can be found out by changing it.
+pub(super) fn is_row(revision: u64) -> bool {
+    revision > 0
+}
 
 /// Targets that get a payload which SQL would read otherwise than we do.
 pub(super) type Irregular = BTreeSet<Target>;
@@ -123,10 +138,13 @@ pub(super) fn write(
     for keys in changes.touches.chunk_by(|(a, _), (b, _)| a.target == b.target) {
         let number = numbers.of(&keys[0].0.target)?;
         if batch.row_by_row {
-            let values = keys
-                .iter()
-                .flat_map(|(key, _)| [number.into(), key.id.as_str().into()]);
-            batch.add_rows(&TOUCH, values.collect());
+            let mut values: Vec<Param> = Vec::with_capacity(3 * keys.len());
+            let mut records = Vec::with_capacity(keys.len());
+            for (key, read) in keys.iter().filter(|(_, read)| is_row(*read)) {
+                values.extend([number.into(), key.id.as_str().into(), revision(*read)?.into()]);
+                records.push(key.clone());
+            }
+            batch.add_guarded_rows(&TOUCH, values, records);
             continue;
         }
         for keys in keys.chunks(CHUNK) {
@@ -158,7 +176,7 @@ fn write_records(
     now: Timestamp,
 ) -> Result<()> {
     let mut rows = Vec::with_capacity(records.len());
-    let mut kept = Vec::new();
+    let (mut kept, mut kept_keys) = (Vec::new(), Vec::new());
     for record in records {
         // The payload of the base is stored only where it differs from the view.
         let base_payload = record
@@ -174,14 +192,15 @@ fn write_records(
             base: BaseColumns::of(&record.base),
             mark: counter("mark", record.mark)?,
         };
-        if record.keeps_view && batch.row_by_row {
-            kept.push(row);
+        if batch.row_by_row && is_guarded_by_write(record) {
+            kept.push((row, revision(record.read_revision)?));
+            kept_keys.push(record.key.clone());
         } else {
             rows.push(row);
         }
     }
     upsert(batch, rows, now);
-    keep_view(batch, kept, now);
+    keep_view(batch, kept, kept_keys, now);
     Ok(())
 }
 
@@ -267,23 +286,26 @@ fn upsert(batch: &mut Batch, rows: Vec<NewRow<'_>>, now: Timestamp) {
     batch.add_rows(&UPSERT, params);
 }
 
-fn keep_view(batch: &mut Batch, rows: Vec<NewRow<'_>>, now: Timestamp) {
-    let params = rows.into_iter().flat_map(|row| -> [Param; CONTENT.len() + 1] {
-        [
-            row.schema_version.into(),
-            now.into(),
-            row.base_payload.into(),
-            row.base.stamp.into(),
-            row.base.server_time.into(),
-            row.mark.into(),
-            row.base.kind.into(),
-            row.base.version_token.into(),
-            row.base.version_order.into(),
-            row.target.into(),
-            row.id.into(),
-        ]
-    });
-    batch.add_rows(&KEEP_VIEW, params.collect());
+fn keep_view(batch: &mut Batch, rows: Vec<(NewRow<'_>, i64)>, records: Vec<RecordKey>, now: Timestamp) {
+    let params = rows
+        .into_iter()
+        .flat_map(|(row, read)| -> [Param; CONTENT.len() + 2] {
+            [
+                row.schema_version.into(),
+                now.into(),
+                row.base_payload.into(),
+                row.base.stamp.into(),
+                row.base.server_time.into(),
+                row.mark.into(),
+                row.base.kind.into(),
+                row.base.version_token.into(),
+                row.base.version_order.into(),
+                row.target.into(),
+                row.id.into(),
+                read.into(),
+            ]
+        });
+    batch.add_guarded_rows(&KEEP_VIEW, params.collect(), records);
 }
 
 fn remove(batch: &mut Batch, number: i64, ids: Vec<&str>) {

@@ -9,7 +9,11 @@ use std::sync::{Mutex, PoisonError};
 use sync_core::{ChangeSet, OpChange, Result, Stamp};
 
 use super::Batch;
-use crate::{dialect::Dialect, error::corrupt, row::Row};
+use crate::{
+    dialect::Dialect,
+    error::corrupt,
+    row::{ReadRow, Row},
+};
 
 /// Reads a tail: its number and its stamp.
 pub(crate) const SELECT: &str = "MAX(m.last_seq, COALESCE(q.seq, 0)), MAX(m.value, COALESCE(q.stamp, '')) \

@@ -14,9 +14,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sync_core::Result;
 #[cfg(feature = "rusqlite")]
 use sync_core::{ErrorKind, SyncError};
+use sync_core::{RecordKey, Result};
 
 pub(crate) use self::rows::{PerDialect, Rows, Shape, Statement};
 use crate::{dialect::Dialect, row::Row, sql::Sql};
@@ -153,9 +153,12 @@ impl Database {
     }
 
     /// Whether statements run within the process.
-    #[cfg(feature = "rusqlite")]
     pub(crate) fn is_direct(&self) -> bool {
-        matches!(self.driver, Driver::Direct(_))
+        match &self.driver {
+            Driver::Pooled(_) => false,
+            #[cfg(feature = "rusqlite")]
+            Driver::Direct(_) => true,
+        }
     }
 
     /// Runs a statement within the process and shows its rows where they lie.
@@ -299,15 +302,17 @@ impl Transaction<'_> {
         }
     }
 
-    /// Runs statements whose answers are of no interest, in order.
-    pub(crate) async fn run_all(&self, statements: Vec<Statement>) -> Result<()> {
+    /// Runs statements in order. Returns the records that a guarded statement did not find as they were read; then
+    /// what was written is to be undone.
+    pub(crate) async fn run_all(&self, statements: Vec<Statement>) -> Result<Vec<RecordKey>> {
         match self {
             Self::Pooled(transaction) => {
                 let dialect = transaction.dialect();
                 let statements = statements
                     .into_iter()
                     .flat_map(|statement| statement.joined(dialect));
-                transaction.run_all(statements.collect()).await
+                transaction.run_all(statements.collect()).await?;
+                Ok(Vec::new())
             }
             #[cfg(feature = "rusqlite")]
             Self::Direct(transaction) => transaction.run_all(statements),

@@ -13,7 +13,7 @@ use super::{Step, Transaction, Write};
 use crate::{
     dialect::Dialect,
     error::{corrupt, from_db},
-    row::Row,
+    row::{ReadRow, Row},
     sql::{Param, Sql},
 };
 

@@ -1,5 +1,7 @@
 //! Statements that do the same with each of many rows.
 
+use sync_core::RecordKey;
+
 use crate::{
     commit::CHUNK,
     dialect::Dialect,
@@ -19,6 +21,9 @@ pub(crate) struct Rows {
     pub(crate) shape: &'static Shape,
     /// The values of all rows, one after the other.
     pub(crate) params: Vec<Param>,
+    /// The records that the rows are about, if each of them has to change a row of the table: one that does not was
+    /// changed since it was read. Only where statements run row by row.
+    pub(crate) guarded: Option<Vec<RecordKey>>,
 }
 
 /// The text of a statement for rows, made once.
@@ -94,7 +99,7 @@ impl Statement {
     pub(crate) fn joined(self, dialect: Dialect) -> Vec<Sql> {
         match self {
             Self::One(sql) => vec![sql],
-            Self::Rows(Rows { shape, params }) => {
+            Self::Rows(Rows { shape, params, .. }) => {
                 let mut params = params.into_iter().peekable();
                 let mut statements = Vec::new();
                 while params.peek().is_some() {

@@ -259,7 +259,7 @@ fn update(
     let text = "SELECT view FROM sync_records WHERE target_id = ? AND id = ? AND view IS NOT NULL";
     let roots = Roots::of(table.fields());
     transaction.rows_each(text, &keys(number, &ids), 2, |place, row| {
-        let fields = roots.pick(&ids[place], &row.text(0)?)?;
+        let fields = roots.pick(&ids[place], row.text_ref(0)?)?;
         gone[place] = false;
         fits &= table.put(&ids[place], &fields);
         Ok(())
@@ -280,7 +280,7 @@ fn fetch(transaction: &DirectTransaction, number: i64, ids: &[RecordId]) -> Resu
     });
     let mut records = Vec::with_capacity(ids.len());
     transaction.rows_each(&RECORD, &keys(number, ids), 2, |_, row| {
-        records.push(read_record(&row)?);
+        records.push(read_record(row)?);
         Ok(())
     })?;
     Ok(records)

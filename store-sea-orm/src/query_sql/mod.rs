@@ -19,7 +19,7 @@ pub(crate) mod tests;
 use std::sync::Arc;
 
 use sync_core::{
-    LocalRecord, Payload, Result, Target,
+    LocalRecord, Result, Target,
     query::{Filter, Query, QuerySpec, not_marked_deleted},
 };
 
@@ -28,13 +28,12 @@ use self::plan::Plan;
 #[cfg(feature = "rusqlite")]
 pub(crate) use self::quick::query_at_once;
 pub(crate) use self::{plan::is_quick, regular::is_regular};
-#[cfg(feature = "rusqlite")]
-use crate::driver::direct::VisitedRow;
 use crate::{
     dialect::Dialect,
     driver::{Database, Run},
+    error::corrupt,
     read::records::has_ops,
-    row::Row,
+    row::ReadRow,
     rows::read_id,
     schema::indexes::Declared,
     sql::Sql,
@@ -183,7 +182,7 @@ pub(crate) async fn query(store: &Shared, target: &Target, spec: &QuerySpec) -> 
 fn visit_records(database: &Database, sql: Sql) -> Result<Vec<LocalRecord>> {
     let mut records = Vec::new();
     database.visit(sql, &mut |row| {
-        records.push(visit_record(row)?);
+        records.push(read_record(row)?);
         Ok(())
     })?;
     Ok(records)
@@ -246,23 +245,14 @@ fn push_pending(sql: &mut Sql, number: i64) {
     sql.push(") THEN ").push(&of_record).push(" ELSE 0 END");
 }
 
-fn read_record(row: &Row) -> Result<LocalRecord> {
+fn read_record(row: &impl ReadRow) -> Result<LocalRecord> {
     Ok(LocalRecord {
         id: read_id(row, 0)?,
         schema_version: row.small_count(1)?,
         pending: row.flag(2)?,
-        payload: Payload::from_stored(row.text(3)?),
-    })
-}
-
-/// As [`read_record`].
-#[cfg(feature = "rusqlite")]
-fn visit_record(row: &VisitedRow<'_>) -> Result<LocalRecord> {
-    Ok(LocalRecord {
-        id: row.id(0)?,
-        schema_version: row.small_count(1)?,
-        pending: row.int(2)? != 0,
-        payload: Payload::from_stored(row.text(3)?),
+        payload: row
+            .opt_record(3)?
+            .ok_or_else(|| corrupt("a record of the view has no content"))?,
     })
 }
 

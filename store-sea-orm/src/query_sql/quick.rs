@@ -3,7 +3,7 @@
 use sync_core::{LocalRecord, Payload, RecordId, Result, Target, View, query::QuerySpec};
 
 use super::{Statements, is_quick, visit_records};
-use crate::{dialect::Dialect, driver::direct::Peek, error::corrupt, store::Shared};
+use crate::{dialect::Dialect, driver::direct::Peek, error::corrupt, row::ReadRow, store::Shared};
 
 /// A record of the answer, as the index has it.
 struct Hit {

@@ -18,6 +18,7 @@ use crate::{
         Database,
         direct::{DirectTransaction, VisitedRow},
     },
+    row::ReadRow,
     sql::Sql,
 };
 
@@ -58,7 +59,7 @@ pub(super) fn fill(
     let roots = Roots::of(table.fields());
     let mut fits = true;
     visit_all(transaction, selection.number, &mut |row| {
-        if fits && let Some(view) = row.opt_text(0)? {
+        if fits && let Some(view) = row.opt_text_ref(0)? {
             let id = row.id(1)?;
             fits = table.add(&id, &roots.pick(&id, view)?);
         }
@@ -140,7 +141,7 @@ fn sweep(
                 return Ok(());
             }
         }
-        let Some(view) = row.opt_text(0)? else {
+        let Some(view) = row.opt_text_ref(0)? else {
             return Ok(());
         };
         let id = row.id(1)?;

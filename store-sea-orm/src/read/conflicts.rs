@@ -5,6 +5,7 @@ use sync_core::{ConflictQuery, ConflictRecord, MalformedRow, QuarantinedRow, Res
 use crate::{
     driver::Run,
     error::corrupt,
+    row::ReadRow,
     rows::read_id,
     sql::{Conditions, Sql},
     store::Shared,

@@ -2,6 +2,7 @@
 
 pub(crate) mod conflicts;
 pub(crate) mod ops;
+pub(crate) mod queue;
 pub(crate) mod records;
 pub(crate) mod space;
 pub(crate) mod targets;

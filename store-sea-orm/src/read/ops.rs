@@ -1,12 +1,13 @@
 //! The queue of operations.
 
-use sync_core::{OpCounts, OpQuery, OpStateKind, PendingOp, Result, SyncScope, Timestamp};
+use sync_core::{OpCounts, OpQuery, OpStateKind, PendingOp, RecordKey, Result, SyncScope, Timestamp};
 
 use crate::{
     dialect::Dialect,
     driver::Run,
-    row::counter,
-    rows::{OP_SELECT, op_state_kind, read_op},
+    read::records::RECORD_SELECT,
+    row::{ReadRow, counter},
+    rows::{BASE_SELECT, OP_SELECT, op_state_kind, read_id, read_op},
     schema::tables::{UNUSUAL_STATE, WAITS},
     sql::{Conditions, Sql},
     store::Shared,
@@ -19,24 +20,54 @@ const IS_HEAD: &str = "NOT EXISTS (SELECT 1 FROM sync_queue p WHERE p.target_id 
 const IS_ACTIVE: &str = "o.state IN ('queued', 'in_doubt')";
 
 pub(crate) async fn load<R: Run>(store: &Shared, run: &R, query: &OpQuery) -> Result<Vec<PendingOp>> {
-    let Some(sql) = statement(store, run, query).await? else {
+    let Some(sql) = statement(store, run, query, Columns::Operation).await? else {
         return Ok(Vec::new());
     };
     let mut ops = Vec::new();
     for row in run.rows(sql).await? {
         let target = store.targets.target_of(run, row.int(1)?).await?;
-        ops.push(read_op(&row, 0, target)?);
+        ops.push(read_op(&row, 0, RecordKey::new(target, read_id(&row, 2)?))?);
     }
     Ok(ops)
 }
+
+/// What a statement about operations `o` reads of each.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Columns {
+    /// The columns of [`OP_SELECT`].
+    Operation,
+    /// Those, [`RECORD_SELECT`] and [`BASE_SELECT`] of its record `r`, if there is one, and whether another operation
+    /// of the record stands behind it.
+    WithRecord,
+}
+
+/// True for an operation `o` with another of its record behind it.
+const IS_FOLLOWED: &str =
+    "EXISTS (SELECT 1 FROM sync_queue n WHERE n.target_id = o.target_id AND n.id = o.id AND n.seq > o.seq)";
 
 /// The statement for the answer; `None` if the answer is empty.
 ///
 /// `+ 0` and `|| ''` keep indexes away: where most of the queue is wanted in the order of `seq`, walking along it
 /// and stopping at the limit is the best plan, and SQLite without statistics would rather sort everything.
-async fn statement<R: Run>(store: &Shared, run: &R, query: &OpQuery) -> Result<Option<Sql>> {
+pub(super) async fn statement<R: Run>(
+    store: &Shared,
+    run: &R,
+    query: &OpQuery,
+    columns: Columns,
+) -> Result<Option<Sql>> {
     let mut sql = Sql::new(run.dialect(), "SELECT ");
-    sql.push(OP_SELECT).push(" FROM sync_queue o");
+    sql.push(OP_SELECT);
+    match columns {
+        Columns::Operation => sql.push(" FROM sync_queue o"),
+        Columns::WithRecord => sql
+            .push(", ")
+            .push(RECORD_SELECT)
+            .push(", ")
+            .push(BASE_SELECT)
+            .push(", ")
+            .push(IS_FOLLOWED)
+            .push(" FROM sync_queue o LEFT JOIN sync_records r ON r.target_id = o.target_id AND r.id = o.id"),
+    };
     let mut conditions = Conditions::new(&mut sql);
     let walks = query.limit.is_some();
     if let Some(scope) = &query.scope {
@@ -202,7 +233,10 @@ mod tests {
             ..OpQuery::default()
         };
         let reader = store.shared().database.reader();
-        let sql = statement(store.shared(), &reader, &query).await.unwrap().unwrap();
+        let sql = statement(store.shared(), &reader, &query, Columns::Operation)
+            .await
+            .unwrap()
+            .unwrap();
         let plan = plan(&store, sql).await;
         assert!(plan.contains("SCAN o") && !plan.contains("TEMP B-TREE"), "{plan}");
         assert!(
@@ -219,7 +253,10 @@ mod tests {
             ..OpQuery::default()
         };
         let reader = store.shared().database.reader();
-        let sql = statement(store.shared(), &reader, &query).await.unwrap().unwrap();
+        let sql = statement(store.shared(), &reader, &query, Columns::Operation)
+            .await
+            .unwrap()
+            .unwrap();
         assert!(plan(&store, sql).await.contains("USING INDEX sync_queue_state"));
     }
 

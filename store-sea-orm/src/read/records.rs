@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::{borrow::Cow, collections::BTreeSet};
 
 use futures::FutureExt;
-use sync_core::{Payload, RecordId, RecordKey, RecordState, RecordSummary, Result, Target, View};
+use sync_core::{RecordId, RecordKey, RecordState, RecordSummary, Result, Target, View};
 
 use super::CHUNK;
 #[cfg(feature = "rusqlite")]
@@ -14,14 +14,14 @@ use crate::{
     cache::Looked,
     dialect::Dialect,
     driver::{Run, Transaction},
-    row::Row,
+    row::{ReadRow, Row},
     rows::{BASE_SELECT, LIVE, OP_SELECT, read_base, read_id, read_op, read_version},
     sql::{Param, Sql},
     store::Shared,
 };
 
-/// How many columns stand before the operation's in a row of [`load`].
-const RECORD_WIDTH: usize = 12;
+/// How many columns [`RECORD_SELECT`] and [`BASE_SELECT`] have.
+pub(super) const RECORD_WIDTH: usize = 11;
 
 /// The records with these keys, with all their operations, one for each key.
 pub(crate) async fn load(store: &Shared, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
@@ -72,7 +72,7 @@ pub(crate) async fn load_within(
 
 /// Loads records one by one, where a statement costs less than joining tables.
 #[cfg(feature = "rusqlite")]
-fn load_each(
+pub(super) fn load_each(
     transaction: &DirectTransaction,
     keys: &[RecordKey],
     numbers: &[Option<i64>],
@@ -93,11 +93,11 @@ fn load_each(
         .flat_map(|(key, number)| [(*number).into(), key.id.as_str().into()])
         .collect();
     transaction.rows_each(&RECORD, &params, 2, |place, row| {
-        read_record(&mut records[place], &row, 0)
+        read_record(&mut records[place], row, 0)
     })?;
     transaction.rows_each(&OPS, &params, 2, |place, row| {
         let record = &mut records[place];
-        record.ops.push(read_op(&row, 0, record.key.target.clone())?);
+        record.ops.push(read_op(row, 0, record.key.clone())?);
         Ok(())
     })?;
     Ok(records)
@@ -161,10 +161,11 @@ fn read_into(record: &mut RecordState, row: &Row) -> Result<()> {
     if record.revision == 0 && row.opt_int(1)?.is_some() {
         read_record(record, row, 1)?;
     }
-    if row.opt_int(RECORD_WIDTH)?.is_some() {
+    // The place comes first.
+    if row.opt_int(1 + RECORD_WIDTH)?.is_some() {
         record
             .ops
-            .push(read_op(row, RECORD_WIDTH, record.key.target.clone())?);
+            .push(read_op(row, 1 + RECORD_WIDTH, record.key.clone())?);
     }
     Ok(())
 }
@@ -215,8 +216,8 @@ fn peek_view(store: &Shared, key: &RecordKey, number: i64) -> Option<Result<Opti
         let mut view = None;
         connection.visit(text, &params, &mut |row| {
             let schema_version = row.small_count(1)?;
-            view = row.opt_text(0)?.map(|text| View {
-                payload: Payload::from_stored(text),
+            view = row.opt_record(0)?.map(|payload| View {
+                payload,
                 schema_version,
             });
             Ok(())
@@ -239,21 +240,21 @@ async fn read_view<R: Run>(store: &Shared, run: &R, key: &RecordKey) -> Result<O
         return Ok(None);
     };
     let schema_version = row.small_count(1)?;
-    Ok(row.opt_text(0)?.map(|text| View {
-        payload: Payload::from_stored(text),
+    Ok(row.opt_record(0)?.map(|payload| View {
+        payload,
         schema_version,
     }))
 }
 
 /// The columns that [`read_record`] reads, before those of [`BASE_SELECT`].
-const RECORD_SELECT: &str = "r.revision, r.schema_version, r.mark, r.touched_at, r.view";
+pub(super) const RECORD_SELECT: &str = "r.revision, r.schema_version, r.mark, r.touched_at, r.view";
 
-fn read_record(record: &mut RecordState, row: &Row, first: usize) -> Result<()> {
+pub(super) fn read_record(record: &mut RecordState, row: &impl ReadRow, first: usize) -> Result<()> {
     record.revision = row.count(first)?;
     record.schema_version = row.small_count(first + 1)?;
     record.mark = row.count(first + 2)?;
     record.touched_at = row.time(first + 3)?;
-    record.view = row.opt_text(first + 4)?.map(Payload::from_stored);
+    record.view = row.opt_record(first + 4)?;
     record.base = read_base(row, first + 5, record.view.as_ref())?;
     Ok(())
 }
@@ -274,7 +275,8 @@ pub(crate) async fn load_summaries(
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect();
-    if distinct.len() <= CHUNK {
+    // Within the process, a statement for each record costs less than looking them up in a list.
+    if distinct.len() <= CHUNK && !store.database.is_direct() {
         return summarize(&reader, number, &distinct).await;
     }
     let transaction = store.database.begin_read().await?;
@@ -295,7 +297,7 @@ fn summarize_each(transaction: &DirectTransaction, number: i64, ids: &[&str]) ->
     let params: Vec<Param> = ids.iter().flat_map(|id| [number.into(), (*id).into()]).collect();
     let mut summaries = Vec::new();
     transaction.rows_each(&SUMMARY, &params, 2, |_, row| {
-        summaries.push(read_summary(&row)?);
+        summaries.push(read_summary(row)?);
         Ok(())
     })?;
     Ok(summaries)
@@ -304,7 +306,7 @@ fn summarize_each(transaction: &DirectTransaction, number: i64, ids: &[&str]) ->
 /// The columns that [`read_summary`] reads, before [`HAS_OPS`].
 const SUMMARY_SELECT: &str = "r.id, r.revision, r.base_kind, r.version_token, r.version_order";
 
-fn read_summary(row: &Row) -> Result<RecordSummary> {
+fn read_summary(row: &impl ReadRow) -> Result<RecordSummary> {
     Ok(RecordSummary {
         id: read_id(row, 0)?,
         revision: row.count(1)?,

@@ -5,7 +5,7 @@ use sync_core::{EvictionCandidate, EvictionQuery, RecordId, RecordKey, Result, T
 use crate::{
     dialect::Dialect,
     driver::Run,
-    row::counter,
+    row::{ReadRow, counter},
     rows::{DELETED, LIVE, read_id},
     sql::Sql,
     store::Shared,

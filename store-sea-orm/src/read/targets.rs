@@ -2,7 +2,14 @@
 
 use sync_core::{Incomplete, Pass, Result, Stamp, SyncPoint, Target, TargetState};
 
-use crate::{commit::tail, dialect::Dialect, driver::Run, row::Row, sql::Sql, targets::read_target};
+use crate::{
+    commit::tail,
+    dialect::Dialect,
+    driver::Run,
+    row::{ReadRow, Row},
+    sql::Sql,
+    targets::read_target,
+};
 
 pub(crate) async fn load<R: Run>(run: &R, target: &Target) -> Result<TargetState> {
     let mut sql = Sql::new(

@@ -12,6 +12,7 @@ use crate::{
     dialect::Dialect,
     driver::{Run, Step, Transaction, Write},
     query_sql::field,
+    row::ReadRow,
     sql::Sql,
     store::Shared,
 };

@@ -8,6 +8,7 @@ use crate::{
     dialect::Dialect,
     driver::{self, Database, Run, Transaction, Write},
     error::corrupt,
+    row::ReadRow,
     sql::Sql,
 };
 

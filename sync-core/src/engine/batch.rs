@@ -35,9 +35,8 @@ pub(crate) struct NextBatch {
     pub(crate) send: Vec<RecordState>,
     /// Whether they must take effect as a whole.
     pub(crate) atomic: bool,
-    /// What may be sent after them, unless it changes meanwhile: operations that stand alone, of the current schema
-    /// version, as the store holds them.
-    pub(crate) ahead: VecDeque<RecordState>,
+    /// What may be sent after them, unless it changes meanwhile.
+    pub(crate) ahead: Ahead,
     /// Whether the states to send are as the store holds them, not brought to a newer schema version.
     pub(crate) as_stored: bool,
     /// Records whose first operation waits for a parked one.
@@ -46,6 +45,15 @@ pub(crate) struct NextBatch {
     pub(crate) delay: Vec<(RecordState, Timestamp)>,
     /// Records whose first operation could not be brought to the current schema version, and is parked now.
     pub(crate) park: Vec<RecordState>,
+}
+
+/// Operations that stand alone, of the current schema version, as the store held them when they were read.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    /// Their records, in the order of the queue.
+    pub(crate) states: VecDeque<RecordState>,
+    /// Where in the queue reading ended, if there may be more behind it.
+    pub(crate) beyond: Option<u64>,
 }
 
 impl NextBatch {
@@ -86,33 +94,23 @@ pub(crate) async fn next_batch(
     limits: Limits,
     held: &BTreeSet<RecordKey>,
 ) -> Result<NextBatch> {
-    // Collections without parents need no arrangement, and what is read of them beyond one push is of use.
-    let independent = inner
-        .collections
-        .values()
-        .all(|known| known.schema.parents.is_empty());
-    // What is read at the remote before it is sent is read here anew for each push.
+    let independent = are_independent(inner);
     let reads_ahead = independent && inner.capabilities.conditional_write;
-    let singles = limits.singles.max(1);
-    let pushes = if reads_ahead { READ_TOGETHER / singles } else { 1 };
-    // A whole number of pushes, so that none is sent half empty.
-    let mut window = singles * pushes.max(1);
+    let mut window = if reads_ahead {
+        read_together(limits)
+    } else {
+        limits.singles.max(1)
+    };
     let mut after_seq = None;
     loop {
-        let query = OpQuery {
-            scope: Some(scope.clone()),
-            states: vec![OpStateKind::Queued, OpStateKind::InDoubt],
-            due_by: Some(inner.due_by()),
-            heads_only: true,
-            after_seq,
-            limit: Some(window as u64),
-            ..OpQuery::default()
-        };
-        let heads = inner.store.load_ops(&query).await?;
-        let Some(last_seq) = heads.last().map(|op| op.seq) else {
+        let records = load_due(inner, scope, after_seq, window).await?;
+        if records.is_empty() {
             return Ok(NextBatch::default());
-        };
-        let exhausted = heads.len() < window;
+        }
+        let exhausted = records.len() < window;
+        // A record that lost its operations since they were selected has none.
+        let heads: Vec<&PendingOp> = records.iter().filter_map(|state| state.ops.first()).collect();
+        let last_seq = heads.last().map(|op| op.seq);
         let children_beyond = window < MAX_LOOKAHEAD && deletes_parent(inner, &heads);
         if !exhausted && children_beyond {
             // What is pending of the children of a deleted record may stand behind the window's end.
@@ -120,14 +118,13 @@ pub(crate) async fn next_batch(
             continue;
         }
         let last_group = heads.last().and_then(|op| op.group);
-        let grouped = inner.capabilities.atomic_batch && heads.iter().any(|op| op.group.is_some());
-        let alone = independent && !grouped;
-        let keys: Vec<_> = heads
-            .into_iter()
-            .map(|op| op.key)
-            .filter(|key| !held.contains(key) && inner.collections.contains_key(&key.target.collection))
-            .collect();
-        let batch = Arranger::load(inner, held, &keys).await?.arrange(limits, alone);
+        let alone = independent && !are_grouped(inner, &records);
+        let candidates = records.into_iter().filter(|RecordState { key, .. }| {
+            !held.contains(key) && inner.collections.contains_key(&key.target.collection)
+        });
+        let arranger = Arranger::load(inner, held, candidates.collect(), alone).await?;
+        let mut batch = arranger.arrange(limits, alone);
+        batch.ahead.beyond = last_seq.filter(|_| reads_ahead && !exhausted);
         let goes_on = last_group.is_some() && batch.send.iter().any(|state| group_of(state) == last_group);
         if inner.capabilities.atomic_batch && goes_on && !exhausted && window < MAX_LOOKAHEAD {
             // The rest of the write batch to be sent may stand behind the window's end.
@@ -137,12 +134,80 @@ pub(crate) async fn next_batch(
         if exhausted || !batch.is_empty() {
             return Ok(batch);
         }
-        after_seq = Some(last_seq);
+        after_seq = last_seq.or(after_seq);
     }
 }
 
+/// Reads what may be sent after the operations up to `after`. Nothing if it would have to be arranged.
+pub(crate) async fn read_ahead(
+    inner: &Inner,
+    scope: &SyncScope,
+    limits: Limits,
+    after: u64,
+) -> Result<Ahead> {
+    let window = read_together(limits);
+    let records = load_due(inner, scope, Some(after), window).await?;
+    if are_grouped(inner, &records) {
+        return Ok(Ahead::default());
+    }
+    let exhausted = records.len() < window;
+    let last_seq = records
+        .iter()
+        .rev()
+        .find_map(|state| state.ops.first())
+        .map(|op| op.seq);
+    let registered = |state: &RecordState| inner.collections.contains_key(&state.key.target.collection);
+    let candidates = records.into_iter().filter(registered).collect();
+    let held = BTreeSet::new();
+    let arranger = Arranger::load(inner, &held, candidates, true).await?;
+    if !arranger.stands_alone(true) {
+        return Ok(Ahead::default());
+    }
+    Ok(Ahead {
+        states: arranger.due().into(),
+        beyond: last_seq.filter(|_| !exhausted),
+    })
+}
+
+/// Whether no operation has to go before another one of another record. Collections without parents need no
+/// arrangement, and what is read of them beyond one push is of use.
+fn are_independent(inner: &Inner) -> bool {
+    let mut known = inner.collections.values();
+    known.all(|known| known.schema.parents.is_empty())
+}
+
+/// Whether some of them are to take effect together.
+fn are_grouped(inner: &Inner, records: &[RecordState]) -> bool {
+    inner.capabilities.atomic_batch && records.iter().any(|state| group_of(state).is_some())
+}
+
+/// How many operations are read at once: for a whole number of pushes, so that none is sent half empty.
+fn read_together(limits: Limits) -> usize {
+    let singles = limits.singles.max(1);
+    singles * (READ_TOGETHER / singles).max(1)
+}
+
+/// The records of a scope whose first operations are due, with `window` of those operations at most.
+async fn load_due(
+    inner: &Inner,
+    scope: &SyncScope,
+    after_seq: Option<u64>,
+    window: usize,
+) -> Result<Vec<RecordState>> {
+    let query = OpQuery {
+        scope: Some(scope.clone()),
+        states: vec![OpStateKind::Queued, OpStateKind::InDoubt],
+        due_by: Some(inner.due_by()),
+        heads_only: true,
+        after_seq,
+        limit: Some(window as u64),
+        ..OpQuery::default()
+    };
+    inner.store.load_ops_with_records(&query).await
+}
+
 /// Whether records are to be deleted that others may name as parents.
-fn deletes_parent(inner: &Inner, heads: &[PendingOp]) -> bool {
+fn deletes_parent(inner: &Inner, heads: &[&PendingOp]) -> bool {
     let is_parent = |name: &CollectionName| {
         let mut parents = inner.collections.values().flat_map(|known| &known.schema.parents);
         parents.any(|parent| parent.collection == *name)
@@ -169,19 +234,35 @@ struct Arranger<'a> {
 }
 
 impl<'a> Arranger<'a> {
-    async fn load(inner: &'a Inner, held: &'a BTreeSet<RecordKey>, keys: &[RecordKey]) -> Result<Self> {
+    /// Brings these records to the current schema version, and reads the parents they name unless they are `alone`.
+    async fn load(
+        inner: &'a Inner,
+        held: &'a BTreeSet<RecordKey>,
+        states: Vec<RecordState>,
+        alone: bool,
+    ) -> Result<Self> {
         let mut arranger = Self {
             inner,
             now: inner.due_by(),
             held,
-            candidates: Vec::new(),
+            candidates: states,
             known: BTreeMap::new(),
             as_stored: true,
         };
-        arranger.candidates = arranger.read(keys).await?;
+        for state in &mut arranger.candidates {
+            arranger.as_stored &= upgrade(inner, state);
+        }
         arranger
             .candidates
             .sort_by_key(|state| state.ops.first().map(|op| op.seq));
+        if arranger.stands_alone(alone) {
+            return Ok(arranger);
+        }
+        let known = arranger
+            .candidates
+            .iter()
+            .map(|state| (state.key.clone(), state.clone()));
+        arranger.known = known.collect();
         // Parents may wait for their own parents.
         let mut children = arranger.candidates.clone();
         loop {
@@ -195,31 +276,36 @@ impl<'a> Arranger<'a> {
             if missing.is_empty() {
                 return Ok(arranger);
             }
-            children = arranger.read(&missing).await?;
+            children = inner.store.load_records(&missing).await?;
+            for state in &mut children {
+                arranger.as_stored &= upgrade(inner, state);
+                arranger.known.insert(state.key.clone(), state.clone());
+            }
         }
     }
 
-    async fn read(&mut self, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
-        let mut states = self.inner.store.load_records(keys).await?;
-        for state in &mut states {
-            if let Some(known) = self.inner.collections.get(&state.key.target.collection) {
-                self.as_stored &= is_current(&known.schema, state);
-                upgrade_state(&known.schema, state);
-            }
-            self.known.insert(state.key.clone(), state.clone());
-        }
-        Ok(states)
+    /// Whether the candidates need no arrangement; `alone` if none can depend on another.
+    fn stands_alone(&self, alone: bool) -> bool {
+        alone && self.as_stored
+    }
+
+    /// The candidates that are to be sent now.
+    fn due(self) -> Vec<RecordState> {
+        let (held, now) = (self.held, self.now);
+        let is_due = |state: &RecordState| is_due(state, held, now);
+        self.candidates.into_iter().filter(is_due).collect()
     }
 
     /// The batch of operations that each stand alone.
     fn in_order(self, limits: Limits) -> NextBatch {
-        let (held, now) = (self.held, self.now);
-        let is_due = |state: &RecordState| is_due(state, held, now);
-        let mut send: Vec<_> = self.candidates.into_iter().filter(is_due).collect();
+        let mut send = self.due();
         let ahead = send.split_off(send.len().min(limits.singles));
         NextBatch {
             send,
-            ahead: ahead.into(),
+            ahead: Ahead {
+                states: ahead.into(),
+                beyond: None,
+            },
             as_stored: true,
             ..NextBatch::default()
         }
@@ -227,7 +313,7 @@ impl<'a> Arranger<'a> {
 
     /// Puts the next batch together; `alone` if no candidate can depend on another.
     fn arrange(self, limits: Limits, alone: bool) -> NextBatch {
-        if alone && self.as_stored {
+        if self.stands_alone(alone) {
             return self.in_order(limits);
         }
         let mut batch = NextBatch {
@@ -468,6 +554,18 @@ struct Prerequisites {
     of_record: BTreeMap<RecordKey, Vec<RecordKey>>,
     /// The parents of any member of a write batch.
     of_group: BTreeMap<Uuid, Vec<RecordKey>>,
+}
+
+/// Brings a record to the current schema version. Returns whether it was of that already.
+fn upgrade(inner: &Inner, state: &mut RecordState) -> bool {
+    let Some(known) = inner.collections.get(&state.key.target.collection) else {
+        return true;
+    };
+    let current = is_current(&known.schema, state);
+    if !current {
+        upgrade_state(&known.schema, state);
+    }
+    current
 }
 
 /// The write batch that the first operation of a record is of.

@@ -148,15 +148,16 @@ pub(crate) fn with_fields(record: &Payload, source: &Payload, fields: &BTreeSet<
 
 /// Replays the queue on the base: each operation's payload and the view follow from the fields it changes.
 fn rebase(state: &mut RecordState) -> Result<()> {
+    if state.ops.is_empty() {
+        state.view = state.base.payload().cloned();
+        return Ok(());
+    }
     let mut record = state.base.payload().map(Payload::to_object).transpose()?;
     for op in &mut state.ops {
         record = apply_op(record.as_ref(), op)?;
         op.payload = record.as_ref().map(Payload::from_object);
     }
-    state.view = match state.ops.last() {
-        Some(op) => op.payload.clone(),
-        None => state.base.payload().cloned(),
-    };
+    state.view = state.ops.last().and_then(|op| op.payload.clone());
     Ok(())
 }
 

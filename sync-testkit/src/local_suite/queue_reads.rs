@@ -27,12 +27,14 @@ pub(super) fn cases<'f>() -> Vec<Case<LocalContext<'f>>> {
 }
 
 async fn found(store: &dyn LocalStore, query: OpQuery) -> Verdict<Vec<sync_core::OpId>> {
-    Ok(store
-        .load_ops(&query)
-        .await?
-        .into_iter()
-        .map(|op| op.op_id)
-        .collect())
+    let ops = store.load_ops(&query).await?;
+    let keys: Vec<RecordKey> = ops.iter().map(|op| op.key.clone()).collect();
+    ensure_eq!(
+        store.load_ops_with_records(&query).await?,
+        store.load_records(&keys).await?,
+        "the records of the operations of {query:?}"
+    );
+    Ok(ops.into_iter().map(|op| op.op_id).collect())
 }
 
 fn in_state(key: &RecordKey, number: u64, state: OpState) -> PendingOp {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use sync_core::{ConfirmedPage, RecordKey, Result};
 
 use super::Subjects;
-use crate::{driver::direct::DirectTransaction, rows::BaseColumns, sql::Param};
+use crate::{driver::direct::DirectTransaction, row::ReadRow, rows::BaseColumns, sql::Param};
 
 const ANY_OPERATION: &str = "SELECT 1 FROM sync_queue WHERE target_id = ? LIMIT 1";
 const ANY_RECORD: &str = "SELECT 1 FROM sync_records WHERE target_id = ? LIMIT 1";

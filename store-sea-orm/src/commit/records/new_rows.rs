@@ -7,6 +7,7 @@ use super::super::Numbers;
 use crate::{
     driver::direct::{Bound, DirectTransaction},
     error::corrupt,
+    row::ReadRow,
     row::counter,
     rows::kind_of,
     sql::Param,

@@ -18,7 +18,7 @@ use std::sync::{
 };
 
 use futures::FutureExt;
-use sync_core::{ErrorKind, Result, SyncError};
+use sync_core::{ErrorKind, RecordKey, Result, SyncError};
 
 use self::{connect::Settings, writer::Writer};
 pub(crate) use self::{
@@ -351,15 +351,31 @@ impl DirectTransaction {
         self.connection.with(|connection| statement::run(connection, sql))
     }
 
-    pub(super) fn run_all(&self, statements: Vec<Statement>) -> Result<()> {
+    pub(super) fn run_all(&self, statements: Vec<Statement>) -> Result<Vec<RecordKey>> {
         self.note_write();
-        statements.into_iter().try_for_each(|statement| match statement {
-            Statement::One(sql) => self.run(sql),
-            Statement::Rows(rows) => self.connection.with(|connection| {
-                let (text, width) = (rows.shape.of_one(), rows.shape.width());
-                statement::run_each(connection, text, &rows.params, width)
-            }),
-        })
+        for statement in statements {
+            let rows = match statement {
+                Statement::One(sql) => {
+                    self.run(sql)?;
+                    continue;
+                }
+                Statement::Rows(rows) => rows,
+            };
+            let (text, width) = (rows.shape.of_one(), rows.shape.width());
+            let without_effect = self
+                .connection
+                .with(|connection| statement::run_each(connection, text, &rows.params, width))?;
+            if let Some(mut records) = rows.guarded
+                && !without_effect.is_empty()
+            {
+                return Ok(without_effect
+                    .into_iter()
+                    .rev()
+                    .map(|place| records.swap_remove(place))
+                    .collect());
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// See [`statement::rows_each`]. Only for statements that read.
@@ -368,7 +384,7 @@ impl DirectTransaction {
         text: &str,
         params: &[Param],
         width: usize,
-        take: impl FnMut(usize, Row) -> Result<()>,
+        take: impl FnMut(usize, &VisitedRow<'_>) -> Result<()>,
     ) -> Result<()> {
         self.connection
             .with(|connection| statement::rows_each(connection, text, params, width, take))

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, ToSql, types::ToSqlOutput, types::ValueRef};
 use sync_core::Result;
 
+use super::VisitedRow;
 use crate::{
     error::from_rusqlite,
     row::{Row, Value},
@@ -81,37 +82,41 @@ pub(super) fn run(connection: &Connection, sql: Sql) -> Result<()> {
     run(connection).map_err(|error| from_rusqlite(&error))
 }
 
-/// Runs a statement once for each row of `width` values.
-pub(super) fn run_each(connection: &Connection, text: &str, params: &[Param], width: usize) -> Result<()> {
+/// Runs a statement that writes once for each row of `width` values. Returns the places of those that changed nothing.
+pub(super) fn run_each(
+    connection: &Connection,
+    text: &str,
+    params: &[Param],
+    width: usize,
+) -> Result<Vec<usize>> {
     let run = |connection: &Connection| {
         let mut statement = connection.prepare_cached(text)?;
-        for row in params.chunks(width) {
-            let mut rows = statement.query(rusqlite::params_from_iter(row))?;
-            while rows.next()?.is_some() {}
+        let mut without_effect = Vec::new();
+        for (place, row) in params.chunks(width).enumerate() {
+            if statement.execute(rusqlite::params_from_iter(row))? == 0 {
+                without_effect.push(place);
+            }
         }
-        Ok(())
+        Ok(without_effect)
     };
     run(connection).map_err(|error| from_rusqlite(&error))
 }
 
-/// Runs a statement once for each row of `width` values, and hands on each row of the answers with the place of
-/// the values.
+/// Runs a statement once for each row of `width` values, and shows each row of the answers, where it lies, with the
+/// place of the values.
 pub(super) fn rows_each(
     connection: &Connection,
     text: &str,
     params: &[Param],
     width: usize,
-    mut take: impl FnMut(usize, Row) -> Result<()>,
+    mut take: impl FnMut(usize, &VisitedRow<'_>) -> Result<()>,
 ) -> Result<()> {
     let failed = |error: rusqlite::Error| from_rusqlite(&error);
     let mut statement = connection.prepare_cached(text).map_err(failed)?;
-    let columns = statement.column_count();
     for (place, row) in params.chunks(width).enumerate() {
         let mut rows = statement.query(rusqlite::params_from_iter(row)).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
-            let values = (0..columns).map(|column| row.get::<_, Value>(column));
-            let values = values.collect::<rusqlite::Result<_>>().map_err(failed)?;
-            take(place, Row::direct(values))?;
+            take(place, &VisitedRow::new(row))?;
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use sync_core::{RecordId, Result};
 
 use crate::{
     error::{corrupt, from_rusqlite},
+    row::ReadRow,
     sql::Param,
 };
 
@@ -19,7 +20,11 @@ impl fmt::Debug for VisitedRow<'_> {
     }
 }
 
-impl VisitedRow<'_> {
+impl<'a> VisitedRow<'a> {
+    pub(super) fn new(row: &'a rusqlite::Row<'a>) -> Self {
+        Self(row)
+    }
+
     fn value(&self, column: usize) -> Result<ValueRef<'_>> {
         self.0.get_ref(column).map_err(|error| from_rusqlite(&error))
     }
@@ -32,34 +37,41 @@ impl VisitedRow<'_> {
         })
     }
 
-    pub(crate) fn opt_text(&self, column: usize) -> Result<Option<&str>> {
+    /// A text where it lies; `None` for null.
+    pub(crate) fn opt_text_ref(&self, column: usize) -> Result<Option<&str>> {
         let value = self.value(column)?;
         value
             .as_str_or_null()
             .map_err(|error| corrupt(format!("column {column} cannot be read: {error}")))
     }
 
-    pub(crate) fn text(&self, column: usize) -> Result<&str> {
-        self.opt_text(column)?
+    pub(crate) fn text_ref(&self, column: usize) -> Result<&str> {
+        self.opt_text_ref(column)?
             .ok_or_else(|| corrupt(format!("column {column} is null")))
     }
 
-    pub(crate) fn small_count(&self, column: usize) -> Result<u32> {
-        let value = self.int(column)?;
-        u32::try_from(value)
-            .map_err(|_| corrupt(format!("column {column} holds {value}, which is out of range")))
-    }
-
     pub(crate) fn id(&self, column: usize) -> Result<RecordId> {
-        RecordId::new(self.text(column)?)
+        RecordId::new(self.text_ref(column)?)
             .map_err(|error| corrupt(format!("a record's id cannot be read: {error}")))
     }
+}
 
-    pub(crate) fn int(&self, column: usize) -> Result<i64> {
+impl ReadRow for VisitedRow<'_> {
+    fn opt_int(&self, column: usize) -> Result<Option<i64>> {
         let value = self.value(column)?;
         value
-            .as_i64()
+            .as_i64_or_null()
             .map_err(|error| corrupt(format!("column {column} cannot be read: {error}")))
+    }
+
+    fn with_text<T>(&self, column: usize, read: impl FnOnce(Option<&str>) -> Result<T>) -> Result<T> {
+        read(self.opt_text_ref(column)?)
+    }
+
+    fn with_bytes<T>(&self, column: usize, read: impl FnOnce(Option<&[u8]>) -> Result<T>) -> Result<T> {
+        let value = self.value(column)?;
+        let bytes = value.as_blob_or_null();
+        read(bytes.map_err(|error| corrupt(format!("column {column} cannot be read: {error}")))?)
     }
 }
 
@@ -76,7 +88,7 @@ pub(super) fn rows(
         .query(rusqlite::params_from_iter(params))
         .map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {
-        visit(&VisitedRow(row))?;
+        visit(&VisitedRow::new(row))?;
     }
     Ok(())
 }

@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, time::Duration};
 use super::PushPhase;
 use crate::{
     change_set::{ChangeSet, CommitOutcome, OpChange},
-    engine::run::Run,
+    engine::{
+        batch::{Ahead, read_ahead},
+        run::Run,
+    },
     error::Result,
     operation::{OpState, PushOutcome},
     record_state::RecordState,
@@ -69,6 +72,8 @@ impl Batch {
 impl Run<'_> {
     /// What was read ahead, in batches, as far as it may be in doubt together with `other` operations.
     pub(super) fn take_ahead(&self, phase: &mut PushPhase, other: usize) -> Vec<Batch> {
+        let held = &phase.held;
+        phase.ahead.states.retain(|state| !held.contains(&state.key));
         let singles = phase.limits.singles.max(1);
         let within = self.inner.options.settle_within;
         let pushes = match phase.pace {
@@ -80,12 +85,13 @@ impl Run<'_> {
         let most = pushes.saturating_mul(singles).min(MOST_IN_DOUBT).max(singles);
         let mut room = most.saturating_sub(other);
         let mut batches = Vec::new();
-        while !phase.ahead.is_empty() {
-            let count = phase.ahead.len().min(singles);
+        let states = &mut phase.ahead.states;
+        while !states.is_empty() {
+            let count = states.len().min(singles);
             if count > room {
                 break;
             }
-            batches.push(Batch::new(phase.ahead.drain(..count).collect(), false, true));
+            batches.push(Batch::new(states.drain(..count).collect(), false, true));
             room -= count;
         }
         batches
@@ -103,7 +109,7 @@ impl Run<'_> {
 
     fn take_marked(&self, next: Vec<Batch>, marked: bool, phase: &mut PushPhase) {
         if !marked {
-            phase.ahead.clear();
+            phase.ahead = Ahead::default();
             return;
         }
         phase.marked.extend(next);
@@ -166,15 +172,34 @@ impl Run<'_> {
             outcomes.extend(of_batch);
         }
         let known = known.map(|known| known.into_iter().flatten().collect());
-        let marked = self.apply_and_mark(&sent, known, &outcomes, &next, phase).await?;
-        self.take_marked(next, marked, phase);
+        // What comes after is read while this is stored.
+        let (inner, scope, limits) = (self.inner, self.scope, phase.limits);
+        let after = phase.reads_on_after();
+        let reading = async move {
+            match after {
+                Some(after) => read_ahead(inner, scope, limits, after).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let storing = self.apply_and_mark(&sent, known, &outcomes, &next, phase);
+        let (marked, read) = futures::join!(storing, reading);
+        let marked = marked?;
+        match read {
+            Ok(Some(ahead)) => phase.set_ahead(ahead),
+            Ok(None) => {}
+            // It is read again, and fails again, where that can be told.
+            Err(_) => phase.ahead = Ahead::default(),
+        }
+        if !next.is_empty() {
+            self.take_marked(next, marked, phase);
+        }
         Ok(())
     }
 
     /// After a failure, or if a mark is out of date: stores the answers that wait, and that what was marked has not been sent. What cannot be stored
     /// stays in doubt, and is settled by the next push.
     pub(super) async fn put_in_order(&mut self, phase: &mut PushPhase) {
-        phase.ahead.clear();
+        phase.ahead = Ahead::default();
         let stored = self.store_answers(phase).await;
         let not_sent: Vec<RecordState> = phase.marked.drain(..).flat_map(|batch| batch.sent).collect();
         let taken_back = self.take_back(&not_sent, None).await;

@@ -17,7 +17,7 @@ use std::{
 
 use super::{
     Activity,
-    batch::{Limits, NextBatch, next_batch},
+    batch::{Ahead, Limits, NextBatch, next_batch},
     run::Run,
 };
 use crate::{
@@ -45,8 +45,8 @@ struct PushPhase {
     /// How many conflicts each record met in this sync.
     rounds: BTreeMap<RecordKey, u32>,
     failures_in_a_row: u32,
-    /// Read, and to be sent after what is marked; each stands alone.
-    ahead: VecDeque<RecordState>,
+    /// Read, and to be sent after what is marked.
+    ahead: Ahead,
     /// In doubt in the store, and not sent yet.
     marked: VecDeque<Batch>,
     /// Sent, took effect, and the store does not hold it yet.
@@ -55,6 +55,19 @@ struct PushPhase {
     waiting_since: Duration,
     /// How long the last push took.
     pace: Option<Duration>,
+}
+
+impl PushPhase {
+    /// Keeps what was read ahead, but for what is only sent after a look at the remote.
+    fn set_ahead(&mut self, mut ahead: Ahead) {
+        ahead.states.retain(|state| !is_unconditional(state));
+        self.ahead = ahead;
+    }
+
+    /// Where reading ahead is to go on, if nothing is left of what was read.
+    fn reads_on_after(&self) -> Option<u64> {
+        self.ahead.beyond.filter(|_| self.ahead.states.is_empty())
+    }
 }
 
 impl Run<'_> {
@@ -71,7 +84,7 @@ impl Run<'_> {
             held: BTreeSet::new(),
             rounds: BTreeMap::new(),
             failures_in_a_row: 0,
-            ahead: VecDeque::new(),
+            ahead: Ahead::default(),
             marked: VecDeque::new(),
             answered: Vec::new(),
             waiting_since: Duration::ZERO,
@@ -109,7 +122,7 @@ impl Run<'_> {
         if !phase.marked.is_empty() {
             return Ok(true);
         }
-        if !phase.ahead.is_empty() {
+        if !phase.ahead.states.is_empty() {
             let next = self.take_ahead(phase, 0);
             self.mark_in_doubt(next, phase).await?;
             return Ok(true);
@@ -130,8 +143,7 @@ impl Run<'_> {
         } = next;
         let send = self.settle_before_sending(send, atomic, phase).await?;
         if self.inner.capabilities.conditional_write {
-            phase.ahead = ahead;
-            phase.ahead.retain(|state| !is_unconditional(state));
+            phase.set_ahead(ahead);
         }
         if !send.is_empty() {
             let count = send.len();
@@ -194,7 +206,6 @@ impl Run<'_> {
                 self.store_answers_in_time(phase).await
             }
             Err(error) => {
-                phase.ahead.clear();
                 self.put_in_order(phase).await;
                 self.push_failed(&batch, error, phase).await
             }

@@ -12,7 +12,7 @@ use crate::{
     engine::{SyncEvent, batch::parents_in_batch, run::Run},
     error::Result,
     id::{OpId, RecordKey},
-    machine::{Acknowledged, Attempt, Transition, acknowledge, upgrade_state},
+    machine::{Acknowledged, Attempt, Transition, acknowledge, is_current, upgrade_state},
     operation::{OpState, PendingOp, PushOutcome},
     record_state::RecordState,
     store::TargetState,
@@ -64,8 +64,11 @@ impl Run<'_> {
             let mut group_pauses = BTreeMap::new();
             for ((mut state, was), outcome) in states.into_iter().zip(sent).zip(outcomes) {
                 let known = self.inner.registered(&state.key.target.collection)?;
-                let before = state.clone();
-                upgrade_state(&known.schema, &mut state);
+                // As the store holds it, if that is not what is gone out from.
+                let before = (!is_current(&known.schema, &state)).then(|| state.clone());
+                if before.is_some() {
+                    upgrade_state(&known.schema, &mut state);
+                }
                 let Some(op) = was.ops.first() else { continue };
                 let mark = self
                     .states
@@ -88,7 +91,9 @@ impl Run<'_> {
                     Acknowledged::Unknown => {}
                     mut acknowledged => {
                         if let Some(transition) = acknowledged.transition_mut() {
-                            transition.before = before;
+                            if let Some(before) = before {
+                                transition.before = before;
+                            }
                             transition.add_to_stored(&mut changes);
                         }
                         settled.push((op.op_id, outcome, acknowledged));
@@ -132,6 +137,9 @@ impl Run<'_> {
             .filter(|(_, outcome)| !did_not_fail(outcome))
             .map(|(state, _)| &state.key)
             .collect();
+        if failed.is_empty() {
+            return outcomes;
+        }
         sent.iter()
             .zip(&outcomes)
             .map(|(state, outcome)| {
