@@ -40,6 +40,9 @@ const FEW: usize = 8;
 /// A [`LocalStore`] in a database: SQLite, PostgreSQL or MySQL. Cheap to clone; clones are the same store.
 ///
 /// See the [crate documentation](crate) for what each database guarantees.
+///
+/// Close it ([`LocalStore::close`]) before its file is deleted or replaced. One that is dropped ends a little later, on
+/// its own thread, and SQLite removes the write-ahead log then by its name, whose ever that is.
 #[derive(Clone, Debug)]
 pub struct SeaOrmLocalStore(Arc<Shared>);
 

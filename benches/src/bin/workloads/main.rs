@@ -32,7 +32,8 @@ mod write;
 use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use store_sea_orm::{Durability, OpenOptions, SeaOrmLocalStore};
-use sync_core::{EngineOptions, SimpleSyncOrchestrator, SyncEngine, SyncRecord, SyncScope};
+use sync_core::{EngineOptions, LocalStore, SimpleSyncOrchestrator, SyncEngine, SyncRecord, SyncScope};
+use tokio::sync::Mutex;
 
 use crate::remote::Pages;
 
@@ -49,6 +50,8 @@ struct Run<'a> {
     writers: usize,
     /// How the figures name us.
     system: String,
+    /// The store that is open at the path.
+    opened: Mutex<Option<SeaOrmLocalStore>>,
 }
 
 #[tokio::main]
@@ -91,6 +94,7 @@ async fn run(arguments: &[String]) -> Result<(), Failure> {
         },
         writers,
         system,
+        opened: Mutex::new(None),
     };
     match workload.as_str() {
         "w1" => write::creates(&run).await,
@@ -124,14 +128,19 @@ fn scope() -> SyncScope {
     SyncScope::new("bench").unwrap_or_else(|_| unreachable!("`bench` is a valid name"))
 }
 
-/// Removes what an earlier run left at the path.
-fn remove_old(path: &Path) {
+/// Removes what was left at the path. A store that is open there is closed before: SQLite still removes the log by its
+/// name when the store ends.
+async fn remove_old(run: &Run<'_>) -> Result<(), Failure> {
+    if let Some(store) = run.opened.lock().await.take() {
+        store.close().await?;
+    }
     for end in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
+        let mut name = run.path.as_os_str().to_owned();
         name.push(end);
         // Usually there is none.
         let _ = std::fs::remove_file(name);
     }
+    Ok(())
 }
 
 async fn open<T: SyncRecord>(
@@ -145,7 +154,9 @@ async fn open_store(run: &Run<'_>) -> Result<SeaOrmLocalStore, Failure> {
     let options = OpenOptions::file(run.path)
         .durability(run.durability)
         .cache_kib(50 * 1_024);
-    Ok(SeaOrmLocalStore::open(options).await?)
+    let store = SeaOrmLocalStore::open(options).await?;
+    *run.opened.lock().await = Some(store.clone());
+    Ok(store)
 }
 
 async fn open_on<T: SyncRecord>(
@@ -169,7 +180,7 @@ async fn filled<T: SyncRecord>(
     run: &Run<'_>,
     records: u32,
 ) -> Result<(SimpleSyncOrchestrator<T>, Arc<Pages>), Failure> {
-    remove_old(run.path);
+    remove_old(run).await?;
     let remote = Arc::new(Pages::new(records));
     let todos = open::<T>(run, Arc::clone(&remote)).await?;
     todos.pull_only(&scope()).await?;

@@ -15,7 +15,7 @@ use crate::{
 
 /// W2: the first pull. The pages are made before it.
 pub(crate) async fn first(run: &Run<'_>, records: u32) -> Result<(), Failure> {
-    remove_old(run.path);
+    remove_old(run).await?;
     let remote = Arc::new(Pages::ready(records, PAGE, &run.path.with_extension("pages"))?);
     let store = open::<crate::records::PlainTodo>(run, remote).await?;
     let memory = memory_now();

@@ -32,7 +32,7 @@ pub(crate) async fn fill(
 /// W4: pushing a queue to a remote that takes everything.
 pub(crate) async fn drain(run: &Run<'_>) -> Result<(), Failure> {
     for (batch, name) in [(100, ""), (1, " (ack 1 by 1)")] {
-        remove_old(run.path);
+        remove_old(run).await?;
         let store = open::<Todo>(run, Arc::new(Pages::with_push_batch(0, batch))).await?;
         let count = number(10_000);
         fill(&store, 0..count).await?;
@@ -52,7 +52,7 @@ pub(crate) async fn append(run: &Run<'_>) -> Result<(), Failure> {
     let pending = number(100_000);
     let mut medians = Vec::new();
     for (name, push) in [("empty p50", true), ("100k p50", false)] {
-        remove_old(run.path);
+        remove_old(run).await?;
         let store = open::<Todo>(run, Arc::new(Pages::with_push_batch(0, 1_000))).await?;
         fill(&store, 0..pending).await?;
         if push {

@@ -18,7 +18,7 @@ use crate::{
 
 /// W8, the store: 100,000 records and 10,000 pending operations.
 pub(crate) async fn prepare(run: &Run<'_>) -> Result<(), Failure> {
-    remove_old(run.path);
+    remove_old(run).await?;
     let store = open_store(run).await?;
     let todos = open_on::<Todo>(store.clone(), Arc::new(Pages::new(100_000))).await?;
     todos.pull_only(&scope()).await?;

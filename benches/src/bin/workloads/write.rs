@@ -15,7 +15,7 @@ use crate::{
 
 /// W1: single creates, each acknowledged when it is durable.
 pub(crate) async fn creates(run: &Run<'_>) -> Result<(), Failure> {
-    remove_old(run.path);
+    remove_old(run).await?;
     let store = open::<Todo>(run, Arc::new(Pages::new(0))).await?;
     let records = todos(0..number(10_000));
     let count = records.len();
@@ -52,7 +52,7 @@ async fn write_all(store: &SimpleSyncOrchestrator<Todo>, records: &[Todo]) -> sy
 
 /// W10: what the queue adds to the writing of rows.
 pub(crate) async fn capture(run: &Run<'_>) -> Result<(), Failure> {
-    remove_old(run.path);
+    remove_old(run).await?;
     let count = number(20_000);
     let remote = Pages::ready(count, PAGE, &run.path.with_extension("pages"))?;
     let store = open::<Todo>(run, Arc::new(remote)).await?;
@@ -60,7 +60,7 @@ pub(crate) async fn capture(run: &Run<'_>) -> Result<(), Failure> {
     store.pull_only(&scope()).await?;
     let plain = micros(started) / f64::from(count);
     drop(store);
-    remove_old(run.path);
+    remove_old(run).await?;
     let store = open::<Todo>(run, Arc::new(Pages::new(0))).await?;
     let records = todos(0..count);
     let started = Instant::now();
