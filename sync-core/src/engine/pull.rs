@@ -93,10 +93,8 @@ impl Run<'_> {
                     self.commit_pages(std::mem::take(pending)).await?;
                     self.begin_resync(target, error.message()).await?;
                 }
-                Err(error) if error.kind() == ErrorKind::ScopeRevoked => {
-                    self.scope_revoked().await?;
-                    return Err(error);
-                }
+                // What came before may not be seen any more either.
+                Err(error) if error.kind() == ErrorKind::ScopeRevoked => return Err(error),
                 Err(error) => {
                     // What came before the failure is good, and need not be fetched again. If it cannot be stored, it
                     // is: the failure must not be hidden by that, since it can ask for a pause.

@@ -122,6 +122,7 @@ async fn leased(inner: &Arc<Inner>, scope: &SyncScope, request: &SyncRequest) ->
         expected_new: BTreeSet::new(),
     };
     let result = run.steps(request).await;
+    let result = run.after_steps(result).await;
     let until = run.remember(result.as_ref().err()).await;
     let Run {
         lease, mut report, ..
@@ -170,6 +171,17 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A scope that may no longer be seen is cleared, whichever request told so.
+    async fn after_steps(&mut self, result: Result<()>) -> Result<()> {
+        match result {
+            Err(error) if error.kind() == ErrorKind::ScopeRevoked => {
+                self.scope_revoked().await?;
+                Err(error)
+            }
+            result => result,
+        }
     }
 
     pub(crate) fn state(&mut self, target: &Target) -> &mut TargetState {

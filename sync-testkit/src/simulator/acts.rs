@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use sync_core::{
-    CachePolicy, ErrorKind, Freshness, LocalStore, ReadOptions, RecordKey, Result, SyncError,
+    CachePolicy, ErrorKind, Freshness, LocalStore, ReadOptions, RecordKey, Result, SyncError, Target,
     query::{Filter, OrderBy, QuerySpec, evaluate},
 };
 
@@ -11,6 +11,7 @@ use super::{
     app::App,
     coverage::Branch,
     plan::{Act, How, ReadFrom},
+    shared::Shared,
     world::{Ended, World},
 };
 
@@ -77,15 +78,13 @@ impl World<'_> {
             self.alone(device, async move { app.synchronize(&scope, how).await });
             return Ok(());
         }
-        let shared = Arc::clone(&self.shared);
+        let is_alone = self.devices[device].processes.len() == 1;
+        let (shared, targets) = (Arc::clone(&self.shared), self.names.targets());
         let syncing = async move {
-            // What it fails with is in the status; what it did is judged by its commits.
-            let result = app.synchronize(&scope, how).await;
-            if let Err(error) = result
-                && error.kind() == ErrorKind::Invalid
-            {
-                shared
-                    .violation(|| format!("device {device}: a refusal ended the synchronization: {error:?}"));
+            // What it did is judged by its commits.
+            if let Err(error) = app.synchronize(&scope, how).await {
+                let targets = targets.iter().filter(|target| target.scope == scope);
+                judge_failure(&shared, device, is_alone, targets, &error);
             }
         };
         self.executor.spawn(owner, Box::pin(syncing));
@@ -296,6 +295,33 @@ impl World<'_> {
             self.kill(device, owner);
         }
         self.open(device)
+    }
+}
+
+/// A refused operation is set aside, and the synchronization goes on; what may no longer be seen is gone.
+fn judge_failure<'t>(
+    shared: &Shared,
+    device: usize,
+    is_alone: bool,
+    targets: impl Iterator<Item = &'t Target>,
+    error: &SyncError,
+) {
+    if error.kind() == ErrorKind::Invalid {
+        shared.violation(|| format!("device {device}: a refusal ended the synchronization: {error:?}"));
+    }
+    if error.kind() != ErrorKind::ScopeRevoked || !is_alone {
+        return;
+    }
+    let everything = QuerySpec::new();
+    for target in targets {
+        let rows = shared
+            .executor
+            .alone(shared.stores[device].query(target, &everything));
+        let rows = rows.and_then(Result::ok).unwrap_or_default();
+        if let Some(row) = rows.iter().find(|row| !row.pending) {
+            shared
+                .violation(|| format!("device {device}: {target} may not be seen any more, and {row:?} is"));
+        }
     }
 }
 

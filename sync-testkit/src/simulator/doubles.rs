@@ -308,6 +308,10 @@ pub const MISTAKES: &[(&str, Mistake)] = &[
     ("drops_the_oldest", Mistake::Client(ClientMistake::DropsTheOldest)),
     ("no_fallback", Mistake::Client(ClientMistake::NoFallback)),
     ("policies_are_one", Mistake::Client(ClientMistake::PoliciesAreOne)),
+    (
+        "keeps_revoked_rows",
+        Mistake::Client(ClientMistake::KeepsRevokedRows),
+    ),
 ];
 
 /// Mistakes that no plan shows, and why. Each has a trap.
@@ -316,10 +320,6 @@ pub const BEYOND_PLANS: &[(ClientMistake, &str)] = &[
         ClientMistake::WholeRecordWins,
         "It is what the measure is: where the last write wins, a client that keeps whole records is right, and of \
          field merges the simulation does not know the one right end.",
-    ),
-    (
-        ClientMistake::KeepsRevokedRows,
-        "Every plan grants access again before the devices are compared, and what stayed is right again by then.",
     ),
     (
         ClientMistake::StoresPagesAtTheEnd,

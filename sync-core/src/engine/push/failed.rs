@@ -27,11 +27,6 @@ impl Run<'_> {
         let too_large = error.kind() == ErrorKind::TooLarge && sent.len() > 1;
         let alone = sent.len() == 1 || (atomic && !too_large);
         match error.kind() {
-            ErrorKind::ScopeRevoked => {
-                self.not_sent(sent, &error).await?;
-                self.scope_revoked().await?;
-                Err(error)
-            }
             ErrorKind::TooLarge | ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::Unsupported
                 if alone =>
             {
@@ -66,7 +61,7 @@ impl Run<'_> {
             }
             _ => {
                 let refused_whole = matches!(error.retry(), RetryClass::SignIn | RetryClass::After(_))
-                    || error.kind() == ErrorKind::RateLimited;
+                    || matches!(error.kind(), ErrorKind::RateLimited | ErrorKind::ScopeRevoked);
                 if refused_whole && let Err(failed) = self.not_sent(sent, &error).await {
                     // They stay in doubt; what the remote said counts.
                     tracing::warn!(scope = %self.scope, error = %failed, "a refused push could not be noted");

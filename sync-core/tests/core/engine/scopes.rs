@@ -1,5 +1,7 @@
 //! Scopes: nothing crosses them, and what is unsent outlives a revocation.
 
+use std::time::Duration;
+
 use adapter_memory::faults::{Call, Fault};
 use sync_core::{
     CachePolicy, EngineOptions, ErrorKind, OpState, ParkReason, SyncError, SyncScope, resolve::LastWriteWins,
@@ -104,6 +106,24 @@ async fn a_revoked_scope_leaves_the_device_and_its_unsent_writes_can_be_exported
         assert_eq!(a.titles().await, remote_titles(&lab.remote));
         assert_eq!(a.titles().await.len(), 3);
     }
+}
+
+// Seed 381: where the remote cannot refuse an outdated write, records are read before they are sent, and it was that
+// request which told that the scope is gone. Its rows stayed.
+#[tokio::test]
+async fn a_revoked_scope_leaves_the_device_whichever_request_tells_so() {
+    let lab = Lab::over(|builder| builder.timestamp_profile(Duration::from_secs(1)));
+    let a = lab.device().await;
+    a.create("1", "confirmed").await;
+    a.create("2", "tea").await;
+    a.sync().await;
+    a.rename("2", "edited").await;
+    lab.remote.set_access(&scope(), false);
+    let error = a.todos.push_only(&scope()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ScopeRevoked);
+    assert_eq!(a.titles().await, titles([("2", "edited")]), "unsent work stays");
+    let revoked = OpState::Parked(ParkReason::ScopeRevoked);
+    assert!(a.ops().await.iter().all(|op| op.state == revoked));
 }
 
 // S2: revoked while a push is under way, whose answer is lost.
