@@ -8,6 +8,7 @@ use sync_core::{
 
 use super::{
     coverage::Branch,
+    executor::Owner,
     ledger::{Committed, Ledger},
     memory::REFUSED,
     shared::Shared,
@@ -95,7 +96,7 @@ impl CommitSketch {
     pub(crate) fn check(
         &self,
         shared: &Shared,
-        device: usize,
+        (device, owner): (usize, Owner),
         before: &[RecordState],
         after: &[RecordState],
         points: Vec<Option<SyncPoint>>,
@@ -114,6 +115,7 @@ impl CommitSketch {
             ),
         );
         for ((target, new), old) in self.points.iter().zip(points) {
+            ledger.held.store(owner, target, new);
             if let Some(old) = old
                 && shared.backend.is_behind(new, &old) == Some(true)
             {
@@ -378,6 +380,7 @@ fn note_written(
                 moment: ledger.next_moment(),
                 seq: op.seq,
                 stamp: op.stamp,
+                made_on: before.view.clone(),
                 record: op.payload.clone(),
             };
             ledger.history.entry(after.key.clone()).or_default().push(entry);

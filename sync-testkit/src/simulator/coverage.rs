@@ -45,6 +45,7 @@ branches! {
     KeptLocal "a conflict kept the local value",
     TookRemote "a conflict took the remote value",
     Merged "a conflict merged both values",
+    FieldsKept "fields that different devices changed were all kept",
     Deferred "a conflict waited for the user",
     Discarded "a conflict was settled by giving up",
     ParkedRejected "an operation was parked as refused",

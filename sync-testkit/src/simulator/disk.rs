@@ -111,7 +111,7 @@ impl Disk {
         match &answer {
             Ok(CommitOutcome::Committed) => {
                 let after = self.store.load_records(&sketch.keys).await?;
-                sketch.check(&self.shared, self.device, &before, &after, points);
+                sketch.check(&self.shared, (self.device, self.owner), &before, &after, points);
             }
             Ok(CommitOutcome::Stale(_)) => self.shared.seen(Branch::StaleCommit),
             Err(error) if error.kind() == ErrorKind::LeaseLost => self.shared.seen(Branch::LeaseLost),
@@ -239,8 +239,14 @@ impl LocalStore for Disk {
     ) -> Result<LeaseAnswer> {
         let fate = self.enter(true).await?;
         let answer = self.store.acquire_lease(name, holder, now, time).await;
-        if matches!(answer, Ok(LeaseAnswer::Held { .. })) {
-            self.shared.seen(Branch::LeaseHeld);
+        match &answer {
+            Ok(LeaseAnswer::Granted(_)) => {
+                if let Some(scope) = name.strip_prefix("sync:") {
+                    self.shared.ledger().held.begin(self.owner, scope, holder);
+                }
+            }
+            Ok(LeaseAnswer::Held { .. }) => self.shared.seen(Branch::LeaseHeld),
+            Err(_) => {}
         }
         self.leave(fate, answer).await
     }

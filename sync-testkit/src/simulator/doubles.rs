@@ -138,6 +138,10 @@ pub const MISTAKES: &[(&str, Mistake)] = &[
     ("sorts_nulls_last", Mistake::Store(StoreMistake::SortsNullsLast)),
     ("tells_no_changes", Mistake::Store(StoreMistake::TellsNoChanges)),
     (
+        "whole_record_wins",
+        Mistake::Client(ClientMistake::WholeRecordWins),
+    ),
+    (
         "separate_outbox_write",
         Mistake::Client(ClientMistake::SeparateOutboxWrite),
     ),
@@ -242,6 +246,10 @@ pub const MISTAKES: &[(&str, Mistake)] = &[
         Mistake::Client(ClientMistake::FailedPullIsEmpty),
     ),
     (
+        "stores_pages_at_the_end",
+        Mistake::Client(ClientMistake::StoresPagesAtTheEnd),
+    ),
+    (
         "fetches_everything",
         Mistake::Client(ClientMistake::FetchesEverything),
     ),
@@ -314,19 +322,6 @@ pub const MISTAKES: &[(&str, Mistake)] = &[
     ),
 ];
 
-/// Mistakes that no plan shows, and why. Each has a trap.
-pub const BEYOND_PLANS: &[(ClientMistake, &str)] = &[
-    (
-        ClientMistake::WholeRecordWins,
-        "It is what the measure is: where the last write wins, a client that keeps whole records is right, and of \
-         field merges the simulation does not know the one right end.",
-    ),
-    (
-        ClientMistake::StoresPagesAtTheEnd,
-        "What it loses is work: after the faults a pass comes to its end, and then everything is there.",
-    ),
-];
-
 impl Mistake {
     /// The mistake of this name in [`MISTAKES`].
     pub fn named(name: &str) -> Option<Self> {
@@ -355,6 +350,8 @@ impl Mistake {
             Self::Remote(_) | Self::Store(_) => PlanOptions::default(),
             // In what order records go matters only where some are the parents of others.
             Self::Client(ClientMistake::SortsByIds) => PlanOptions::of_naive_clients_in_order(),
+            // Where the last write wins, whole records are right.
+            Self::Client(ClientMistake::WholeRecordWins) => PlanOptions::of_naive_clients_that_merge(),
             // Others write between two requests only if those take time.
             Self::Client(ClientMistake::CursorIsNow) => PlanOptions {
                 faults: vec![(FaultKind::RemoteSlow, 1)],

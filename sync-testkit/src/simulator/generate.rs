@@ -29,6 +29,9 @@ pub struct PlanOptions {
     pub server_changes: f64,
     /// Whether records are the parents of others. In four plans of five, unless said.
     pub related: Option<bool>,
+    /// Whether each device changes a field of its own where conflicts are merged by fields. In half of those plans,
+    /// unless said.
+    pub own_fields: Option<bool>,
 }
 
 impl Default for PlanOptions {
@@ -60,6 +63,7 @@ impl Default for PlanOptions {
             background: 0.25,
             server_changes: 0.08,
             related: None,
+            own_fields: None,
         }
     }
 }
@@ -105,6 +109,15 @@ impl PlanOptions {
         }
     }
 
+    /// As [`PlanOptions::of_naive_clients`], with conflicts that are merged by fields.
+    pub fn of_naive_clients_that_merge() -> Self {
+        Self {
+            deciders: vec![(Decider::FieldMerge, 1)],
+            own_fields: Some(true),
+            ..Self::of_naive_clients()
+        }
+    }
+
     /// The fault kinds that can be expected to strike in enough plans.
     pub(crate) fn faults_expected(&self) -> Vec<FaultKind> {
         let drawn = self.faults.iter().filter(|(_, weight)| *weight > 0);
@@ -129,6 +142,8 @@ pub fn plan_of(seed: u64, options: &PlanOptions) -> Plan {
     let mut settings = settings(&mut dice, options);
     // Not drawn, so that what is drawn of a seed does not depend on it.
     settings.unrelated = options.related.map_or(seed % 5 == 4, |related| !related);
+    settings.own_fields =
+        settings.decider == Decider::FieldMerge && options.own_fields.unwrap_or(seed.is_multiple_of(2));
     let calm = dice.chance(options.calm);
     let mut drawn = Drawn {
         faults: if calm {
@@ -194,7 +209,13 @@ fn settings(dice: &mut Dice, options: &PlanOptions) -> Settings {
         background: dice.chance(options.background),
         server_changes: dice.chance(options.server_changes),
         unrelated: false,
+        own_fields: false,
     }
+}
+
+/// The bit of the field that only this device changes.
+pub(crate) fn own_field(device: usize) -> u8 {
+    1 << (device % 4)
 }
 
 struct Drawn {
@@ -240,12 +261,22 @@ impl Drawn {
         let device = self.device();
         let scope = self.scope();
         let syncs = if self.settings.background { 0 } else { 30 };
+        let own = self.settings.own_fields.then(|| own_field(device));
         match self.dice.below(70 + syncs) {
             0..30 => Act::Put {
                 device,
                 place: self.place(),
-                fields: u8::try_from(self.dice.between(1, 16)).unwrap_or(1),
+                fields: {
+                    let any = u8::try_from(self.dice.between(1, 16)).unwrap_or(1);
+                    own.unwrap_or(any)
+                },
                 beside: self.dice.chance(0.35),
+            },
+            30..40 if let Some(fields) = own => Act::Put {
+                device,
+                place: self.place(),
+                fields,
+                beside: false,
             },
             30..40 => Act::Delete {
                 device,

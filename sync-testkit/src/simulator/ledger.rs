@@ -10,6 +10,7 @@ use sync_core::{Delta, OpId, Payload, RecordKey, RecordState, RemoteState, Stamp
 use super::{
     coverage::Coverage,
     executor::Owner,
+    held::HeldRows,
     log::{EventLog, fingerprint},
 };
 
@@ -25,6 +26,8 @@ pub(crate) struct Committed {
     /// The operation that carries it.
     pub(crate) seq: u64,
     pub(crate) stamp: Stamp,
+    /// The record as the user saw it before.
+    pub(crate) made_on: Option<Payload>,
     /// The record from then on; `None` = deleted.
     pub(crate) record: Option<Payload>,
 }
@@ -69,6 +72,8 @@ pub(crate) struct Ledger {
     pub(crate) revoked: BTreeSet<String>,
     /// How many rows were pulled.
     pub(crate) rows_pulled: u64,
+    /// Rows on their way into a store.
+    pub(crate) held: HeldRows,
     /// Targets that a device has asked for from their beginning.
     asked: HashSet<(usize, u64)>,
     /// Targets of which a process was told that there is more.
@@ -98,6 +103,7 @@ impl Ledger {
             activity: 0,
             revoked: BTreeSet::new(),
             rows_pulled: 0,
+            held: HeldRows::default(),
             asked: HashSet::new(),
             unfinished: HashSet::new(),
         }

@@ -126,6 +126,7 @@ fn calm_plan(seed: u64, operations: usize) -> Plan {
             background: false,
             server_changes: false,
             unrelated: false,
+            own_fields: false,
         },
         steps,
     }

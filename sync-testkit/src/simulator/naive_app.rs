@@ -59,6 +59,7 @@ impl App for NaiveApp {
 
     async fn synchronize(&self, scope: &SyncScope, how: How) -> Result<()> {
         let _turn = self.turn.lock().await;
+        self.ground.begin(scope);
         match how {
             How::Both => self.client.synchronize(scope).await,
             How::Push => self.client.push(scope).await,
@@ -152,6 +153,13 @@ impl SimulatedGround {
             stored: Mutex::new(found.clone()),
             ends: AtomicBool::new(false),
         }
+    }
+
+    /// A synchronization begins.
+    fn begin(&self, scope: &SyncScope) {
+        let mut ledger = self.disk.shared.ledger();
+        let number = Uuid::from_u128(u128::from(ledger.next_moment()));
+        ledger.held.begin(self.disk.owner, scope.key().as_str(), number);
     }
 
     fn stored(&self) -> MutexGuard<'_, Kept> {

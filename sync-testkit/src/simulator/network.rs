@@ -18,6 +18,7 @@ use super::{
     dice::mixed,
     executor::{NOBODY, Owner, Pause},
     fault_kind::FaultKind,
+    held::HeldLimits,
     pokes,
     shared::Shared,
     traffic::{self, UnderWay},
@@ -32,6 +33,8 @@ pub(crate) struct Network {
     pub(crate) owner: Owner,
     /// The most operations of a push that the engine was told to send.
     pub(crate) push_batch: usize,
+    /// How many pulled rows it may hold.
+    pub(crate) held_limits: HeldLimits,
     /// Whether records name parents.
     pub(crate) related: bool,
 }
@@ -236,7 +239,8 @@ impl RemoteStore for Network {
 
     async fn pull(&self, request: PullRequest) -> Result<Delta> {
         let (scope, target) = (request.target.scope.clone(), request.target.clone());
-        let continues = request.since.is_some();
+        let since = request.since.clone();
+        let continues = since.is_some();
         traffic::check_pull(self, &request).await?;
         let send = |fault: Option<(FaultKind, u64)>| -> BoxFuture<'static, Result<Delta>> {
             let (remote, mut request) = (Arc::clone(&self.remote), request.clone());
@@ -248,7 +252,7 @@ impl RemoteStore for Network {
         };
         let answer = self.carry(Call::Pull { continues }, &scope, send).await;
         if let Ok(delta) = &answer {
-            traffic::note_delta(self, &target, delta);
+            traffic::note_delta(self, &target, since.as_ref(), delta);
         }
         answer
     }

@@ -89,6 +89,9 @@ pub struct Settings {
     /// Whether no record is the parent of another. Engines read what they push further ahead then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unrelated: bool,
+    /// Whether each device changes a field of its own, and users delete nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_fields: bool,
 }
 
 /// One device.

@@ -26,7 +26,7 @@ const ROUNDS_OF_HOPE: usize = 3;
 const LONG: Duration = Duration::from_secs(1_500);
 
 /// The live records of a target.
-type Records = BTreeMap<RecordId, Payload>;
+pub(crate) type Records = BTreeMap<RecordId, Payload>;
 
 impl World<'_> {
     /// Every place that a plan can name.
@@ -179,6 +179,7 @@ impl World<'_> {
                 self.check_replica(device, &target, &truth)?;
             }
             self.check_winners(&target, &truth);
+            self.check_merges(&target, &truth);
             let records = truth.into_iter();
             let records = records.map(|(id, record)| (sync_core::RecordKey::new(target.clone(), id), record));
             self.truth.extend(records);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use sync_core::{
     Delta, LocalStore, OpKind, OpState, PullRequest, PushBatch, PushOp, PushOutcome, RecordKey, RecordState,
-    RemoteState, Result, SyncScope, Target,
+    RemoteState, Result, SyncPoint, SyncScope, Target,
 };
 
 use super::{
@@ -360,7 +360,7 @@ pub(crate) async fn redeliver(network: &Network, amount: u64) {
 }
 
 /// What a page tells is noted, and must be of its scope.
-pub(crate) fn note_delta(network: &Network, target: &Target, delta: &Delta) {
+pub(crate) fn note_delta(network: &Network, target: &Target, since: Option<&SyncPoint>, delta: &Delta) {
     let now = network.shared.executor.now();
     let home = home_mark(target);
     let mut ledger = network.shared.ledger();
@@ -375,6 +375,16 @@ pub(crate) fn note_delta(network: &Network, target: &Target, delta: &Delta) {
         ),
     );
     ledger.pulls(network.owner, target, delta);
+    let held = ledger
+        .held
+        .pull(network.owner, target, since, delta, network.held_limits);
+    if let Some(held) = held {
+        let (device, scope) = (network.device, &target.scope);
+        ledger.violation(
+            now,
+            format!("device {device}: {held} rows of {scope} are pulled and not stored"),
+        );
+    }
     for change in &delta.changes {
         let key = RecordKey::new(target.clone(), change.id.clone());
         ledger.tell(&key, &change.state);

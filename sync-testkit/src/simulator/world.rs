@@ -23,10 +23,11 @@ use super::{
     effects::{DeviceClock, process_effects},
     executor::{Executor, Owner, SimulatedTimer},
     fault_kind::FaultKind,
+    held::HeldLimits,
     ledger::Ledger,
     naive_app::{NaiveApp, SimulatedGround},
     network::Network,
-    plan::{DeviceSettings, Place, Plan, Profile},
+    plan::{Decider, DeviceSettings, Place, Plan, Profile},
     records::{Names, WatchedResolver, schema},
     shared::Shared,
     watching::Watcher,
@@ -238,6 +239,10 @@ impl<'a> World<'a> {
             device: number,
             owner,
             push_batch: device.settings.push_batch as usize,
+            held_limits: HeldLimits {
+                commit_rows: device.settings.commit_rows,
+                page: device.settings.page_size as usize,
+            },
             related: !self.plan.settings.unrelated,
         };
         let process = match self.doubles.client {
@@ -323,7 +328,8 @@ impl<'a> World<'a> {
             number as u64 + 1,
             limits,
             Arc::clone(&device.kept),
-        );
+        )
+        .merging_fields(self.plan.settings.decider == Decider::FieldMerge);
         client.restart();
         Process {
             owner,

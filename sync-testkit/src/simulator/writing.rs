@@ -8,6 +8,7 @@ use sync_core::{ErrorKind, Payload, RecordKey, RecordState, Result, SyncError};
 use super::{
     app::Wish,
     coverage::Branch,
+    generate::own_field,
     plan::Place,
     records::changed,
     world::{Ended, World},
@@ -161,6 +162,10 @@ impl World<'_> {
             list: false,
             id,
         };
+        let fields = match self.plan.settings.own_fields {
+            true => own_field(device),
+            false => u8::MAX,
+        };
         let mut wishes = Vec::new();
         let mut before = Vec::new();
         for place in [list, item(id), item(id + 1)] {
@@ -168,7 +173,7 @@ impl World<'_> {
             let state = self.stored(device, &key);
             let number = self.next_write();
             let parent = (!place.list).then(|| format!("l{id}"));
-            let payload = changed(&key, state.view.as_ref(), 15, number, parent.as_deref());
+            let payload = changed(&key, state.view.as_ref(), fields, number, parent.as_deref());
             self.shared.ledger().wants(device, &key, payload.as_str());
             wishes.push(Wish {
                 key,

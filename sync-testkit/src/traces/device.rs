@@ -27,7 +27,7 @@ use super::{
     stores::StoreOpener,
     subject::Subject,
     time::{ClientClock, TraceTimer, WorldTime},
-    vocabulary::{At, Config, DEFAULT_SCOPE, Step},
+    vocabulary::{At, Config, DEFAULT_SCOPE, Step, Strategy},
 };
 use crate::{
     effects::SeededRandom,
@@ -197,6 +197,7 @@ impl Device {
                 limits,
                 Arc::default(),
             )
+            .merging_fields(matches!(config.resolver, Strategy::FieldMerge { .. }))
         });
         let device = Self {
             name: name.to_owned(),

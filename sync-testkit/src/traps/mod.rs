@@ -27,7 +27,7 @@ use futures::future::BoxFuture;
 
 use crate::{
     simulator::Mistake,
-    traces::{ClientMistake, Outcome, StoreKind, Subject, Trace, parse_traces, run_trace_against},
+    traces::{Outcome, StoreKind, Strategy, Subject, Trace, parse_traces, run_trace_against},
 };
 
 pub use elsewhere::{ELSEWHERE, Elsewhere};
@@ -122,13 +122,20 @@ impl Trap {
             return Err(format!("{} passes", self.double()));
         }
         match subject {
-            // A client with last-write-wins alone is a mistake of its own.
-            Subject::Naive(ClientMistake::WholeRecordWins) => Ok(()),
+            // A naive client asks no user, with a mistake or without one.
+            Subject::Naive(_) if self.asks_the_user()? => Ok(()),
             Subject::Naive(_) => {
                 let measure = self.run(Subject::Measure, false).await;
                 measure.map_err(|failure| format!("the client fails without its mistake as well: {failure}"))
             }
             _ => Ok(()),
+        }
+    }
+
+    fn asks_the_user(&self) -> Result<bool, String> {
+        match self.body {
+            Body::Trace(id) => Ok(trace(id)?.config.resolver == Strategy::Manual),
+            Body::Code(_) => Ok(false),
         }
     }
 

@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ClientMistake {
-    /// Nothing that a last-write-wins client could do better: it keeps whole records, and has no other strategy.
+    /// Conflicts are settled by whole records where fields should be merged, and nobody is asked.
     WholeRecordWins,
     /// The row is written first, the operation in a second step.
     SeparateOutboxWrite,

@@ -2,6 +2,7 @@
 
 mod ground;
 mod keeping;
+mod merge;
 mod mistake;
 mod pull;
 mod push;
@@ -43,6 +44,7 @@ pub(crate) struct NaiveClient {
     node: u64,
     limits: Limits,
     kept: Arc<Mutex<Kept>>,
+    merges_fields: bool,
 }
 
 impl NaiveClient {
@@ -65,6 +67,15 @@ impl NaiveClient {
             node,
             limits,
             kept,
+            merges_fields: false,
+        }
+    }
+
+    /// Settles conflicts by fields, and not by whole records.
+    pub(crate) fn merging_fields(self, merges_fields: bool) -> Self {
+        Self {
+            merges_fields: merges_fields && self.mistake != Some(ClientMistake::WholeRecordWins),
+            ..self
         }
     }
 

@@ -212,7 +212,7 @@ impl NaiveClient {
         }
     }
 
-    /// Last write wins. Of the local side, the latest write counts.
+    /// Last write wins, of the whole record or of each field. Of the local side, the latest write counts.
     pub(super) fn decide(&self, kept: &mut Kept, key: &RecordKey, first: Stamp, current: RemoteState) {
         let local = kept
             .ops
@@ -225,15 +225,27 @@ impl NaiveClient {
         let local_wins = remote.is_some_and(|remote| local > remote)
             || same_time && self.has(ClientMistake::TieGoesToTheLocal);
         let deleted = !current.is_live() && self.has(ClientMistake::RemoteDeleteAlwaysWins);
+        let merged = self.merged(kept, key, &current, local_wins);
+        let keeps_local = match (&merged, current.payload()) {
+            (Some(merged), Some(theirs)) => !merged.same_content(theirs),
+            _ => local_wins && !deleted || self.has(ClientMistake::PushesTheLoser),
+        };
         let row = kept.rows.entry(key.clone()).or_default();
         row.base = current.clone();
         kept.decided.push(key.clone());
         // What is written on it comes after it.
         kept.stamp = kept.stamp.max(remote);
+        let stamp = match merged {
+            // It is later than both sides.
+            Some(_) => self.next_stamp(kept).unwrap_or(local),
+            None => local,
+        };
         let row = kept.rows.entry(key.clone()).or_default();
-        if local_wins && !deleted || self.has(ClientMistake::PushesTheLoser) {
+        if keeps_local {
             // One operation stands for all, under a new identity.
+            row.view = merged.or_else(|| row.view.take());
             let view = row.view.clone();
+            kept.stamp = kept.stamp.max(Some(stamp));
             let live = current.is_live();
             let place = kept.ops.iter().find(|op| op.key == *key).map(|op| op.place);
             drop_ops(kept, key);
@@ -250,7 +262,7 @@ impl NaiveClient {
                 key: key.clone(),
                 kind,
                 payload: view,
-                stamp: local,
+                stamp,
                 attempts: 0,
                 dead: None,
             });

@@ -94,7 +94,7 @@ impl NaiveClient {
         Ok(NaiveWrite { key, kind, payload })
     }
 
-    fn next_stamp(&self, kept: &Kept) -> Result<Stamp> {
+    pub(super) fn next_stamp(&self, kept: &Kept) -> Result<Stamp> {
         let exact = self.ground.told_stamp();
         let millis = exact.unwrap_or_else(|| u64::try_from(self.ground.now().as_millis()).unwrap_or(0));
         let wall = Stamp::new(millis, 0, self.node);
