@@ -11,8 +11,8 @@ use super::{
     Simulator,
     backend::Backends,
     doubles::{Doubles, Mistake},
+    outcome::Outcome,
     plan::Plan,
-    world::Outcome,
 };
 
 /// One kept failure.

@@ -8,90 +8,31 @@ use std::{
 };
 
 use adapter_memory::MemoryLocalStore;
-use sync_core::{
-    BackgroundOptions, BackgroundSync, EngineOptions, LocalStore, ManualConnectivity, Payload, RecordKey,
-    RecordState, RemoteStore, Result, SyncEngine,
-};
+use sync_core::{LocalStore, ManualConnectivity, Payload, RecordKey, RecordState, RemoteStore, Result};
 
 use super::{
     app::App,
     backend::{Backends, Operation},
-    coverage::{Branch, Coverage},
+    coverage::Branch,
     dice::Dice,
-    disk::Disk,
-    doubles::{Client, Doubles},
-    effects::{DeviceClock, process_effects},
+    doubles::Doubles,
+    effects::DeviceClock,
     executor::{Executor, Owner, SimulatedTimer},
     fault_kind::FaultKind,
-    held::HeldLimits,
     ledger::Ledger,
-    naive_app::{NaiveApp, SimulatedGround},
-    network::Network,
-    plan::{Decider, DeviceSettings, Place, Plan, Profile},
-    records::{Names, WatchedResolver, schema},
+    outcome::Outcome,
+    plan::{DeviceSettings, Place, Plan, Profile},
+    processes::Process,
+    records::Names,
     shared::Shared,
-    watching::Watcher,
 };
-use crate::naive::{
-    ClientMistake,
-    client::{Ground, Kept, Limits, NaiveClient},
-};
+use crate::naive::client::Kept;
 
 /// Polls of one call or one pause, at most. More is an endless loop.
 pub(crate) const MOST_POLLS: u64 = 200_000;
 
-/// The most operations that a naive client keeps which drops the oldest.
-const MOST_QUEUED: usize = 3;
-
 /// How often background drivers synchronize when nothing asks for it.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(300);
-
-/// What one simulation came to.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// What did not hold; empty if all is well.
-    pub violations: Vec<String>,
-    /// Depends on everything that happened. Equal plans have equal hashes.
-    pub hash: u64,
-    /// What struck and what was seen.
-    pub coverage: Coverage,
-    /// How many operations of clients and others were carried out.
-    pub operations: u64,
-    /// What happened, in words, if it was asked for.
-    pub lines: Vec<String>,
-    /// What the remote ends with.
-    pub truth: BTreeMap<RecordKey, Payload>,
-}
-
-impl Outcome {
-    pub(crate) fn failed(what: String) -> Self {
-        Self {
-            violations: vec![what],
-            hash: 0,
-            coverage: Coverage::default(),
-            operations: 0,
-            lines: Vec::new(),
-            truth: BTreeMap::new(),
-        }
-    }
-
-    /// Fails the test unless everything held.
-    ///
-    /// # Panics
-    /// With what did not hold.
-    #[track_caller]
-    pub fn assert_held(&self) {
-        assert!(self.violations.is_empty(), "{}", self.violations.join("\n"));
-    }
-}
-
-pub(crate) struct Process {
-    pub(crate) owner: Owner,
-    pub(crate) app: Arc<dyn App>,
-    /// Dropped with the process.
-    _drivers: Vec<BackgroundSync>,
-    pub(crate) watcher: Option<Watcher>,
-}
 
 pub(crate) struct Device {
     pub(crate) settings: DeviceSettings,
@@ -101,7 +42,7 @@ pub(crate) struct Device {
     pub(crate) schema_version: u32,
     pub(crate) processes: Vec<Process>,
     /// What a naive client keeps there.
-    kept: Arc<Mutex<Kept>>,
+    pub(super) kept: Arc<Mutex<Kept>>,
     /// The next call of the app is dropped after so many polls.
     pub(crate) drop_after: Option<u64>,
 }
@@ -115,13 +56,14 @@ pub(crate) enum Ended<T> {
 
 pub(crate) struct World<'a> {
     pub(crate) plan: &'a Plan,
-    doubles: &'a Doubles,
+    pub(super) doubles: &'a Doubles,
     pub(crate) shared: Arc<Shared>,
     pub(crate) executor: Executor,
     pub(crate) dice: Dice,
     pub(crate) names: Names,
     pub(crate) devices: Vec<Device>,
-    owners: Owner,
+    /// How many processes were started.
+    pub(super) owners: Owner,
     /// Numbers of writes.
     pub(crate) writes: u64,
     pub(crate) operations: u64,
@@ -219,129 +161,6 @@ impl<'a> World<'a> {
             self.open(device)?;
         }
         Ok(())
-    }
-
-    /// Starts a process on a device.
-    pub(crate) fn open(&mut self, number: usize) -> Result<()> {
-        self.owners += 1;
-        let owner = self.owners;
-        let device = &self.devices[number];
-        // Opening itself is not disturbed: an app that cannot open tries again.
-        let disk = Disk {
-            store: self.shared.stores[number].reopen(),
-            shared: Arc::clone(&self.shared),
-            device: number,
-            owner,
-        };
-        let network = Network {
-            remote: (self.doubles.remote)(Arc::clone(&device.connection)),
-            shared: Arc::clone(&self.shared),
-            device: number,
-            owner,
-            push_batch: device.settings.push_batch as usize,
-            held_limits: HeldLimits {
-                commit_rows: device.settings.commit_rows,
-                page: device.settings.page_size as usize,
-            },
-            related: !self.plan.settings.unrelated,
-        };
-        let process = match self.doubles.client {
-            Client::Engine => self.engine_process(number, owner, disk, network)?,
-            Client::Naive(mistake) => self.naive_process(number, owner, mistake, disk, network),
-        };
-        self.devices[number].processes.push(process);
-        Ok(())
-    }
-
-    fn engine_process(&self, number: usize, owner: Owner, disk: Disk, network: Network) -> Result<Process> {
-        let device = &self.devices[number];
-        let related = network.related;
-        let options = EngineOptions::default()
-            .with_page_size(device.settings.page_size)
-            .with_commit_rows(device.settings.commit_rows)
-            .with_push_batch(device.settings.push_batch)
-            .with_sweep_interval(Duration::from_secs(device.settings.sweep_seconds));
-        let effects = process_effects(
-            &self.executor,
-            owner,
-            self.plan.seed,
-            &device.clock,
-            &device.connectivity,
-        );
-        let resolver = WatchedResolver::new(self.plan.settings.decider, &self.shared);
-        let building = SyncEngine::builder((self.doubles.store)(Arc::new(disk)), Arc::new(network))
-            .register_schema(schema("lists", device.schema_version, related)?, resolver.clone())
-            .register_schema(schema("items", device.schema_version, related)?, resolver)
-            .options(options)
-            .effects(effects)
-            .build();
-        let engine = self.executor.alone(building).unwrap_or_else(|| {
-            let message = "building an engine waits for something";
-            Err(sync_core::SyncError::new(sync_core::ErrorKind::Internal, message))
-        })?;
-        let mut drivers = Vec::new();
-        if self.plan.settings.background {
-            for scope in &self.names.scopes {
-                let options = BackgroundOptions::default().with_interval(INTERVAL);
-                drivers.push(engine.start_background(scope, options)?);
-            }
-        }
-        let watched = self.plan.seed.is_multiple_of(4);
-        let watcher = watched.then(|| {
-            Watcher::start(
-                &engine,
-                &self.names.target(0, false),
-                &self.executor,
-                owner,
-                &self.shared,
-            )
-        });
-        Ok(Process {
-            owner,
-            app: Arc::new(engine),
-            _drivers: drivers,
-            watcher,
-        })
-    }
-
-    fn naive_process(
-        &self,
-        number: usize,
-        owner: Owner,
-        mistake: Option<ClientMistake>,
-        disk: Disk,
-        network: Network,
-    ) -> Process {
-        let device = &self.devices[number];
-        let limits = Limits {
-            page: device.settings.page_size,
-            batch: network.push_batch,
-            queue: MOST_QUEUED,
-        };
-        let found = device.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let ground = Arc::new(SimulatedGround::new(disk, device.clock.clone(), &found));
-        let client = NaiveClient::new(
-            mistake,
-            Arc::new(network),
-            Arc::clone(&ground) as Arc<dyn Ground>,
-            self.names.collections(),
-            number as u64 + 1,
-            limits,
-            Arc::clone(&device.kept),
-        )
-        .merging_fields(self.plan.settings.decider == Decider::FieldMerge);
-        client.restart();
-        Process {
-            owner,
-            app: Arc::new(NaiveApp {
-                client,
-                ground,
-                evicted: self.names.scope(0).clone(),
-                turn: futures::lock::Mutex::new(()),
-            }),
-            _drivers: Vec::new(),
-            watcher: None,
-        }
     }
 
     /// Ends a process at once.
