@@ -27,7 +27,9 @@ impl World<'_> {
         let known = can.conditional_write && can.stamps && can.idempotent_push;
         let merges = self.plan.settings.decider == Decider::FieldMerge;
         let mut ledger = self.shared.ledger();
-        if !merges || !known || ledger.all_inexact {
+        // What clocks show decides disputes alone.
+        let changed_by_others = ledger.restores > 0 || ledger.upgraded || self.plan.settings.server_changes;
+        if !merges || !known || changed_by_others {
             return;
         }
         let (mut wrong, mut kept_both) = (Vec::new(), 0);
