@@ -27,6 +27,10 @@ impl Write for Acquire {
     type Draft = LeaseAnswer;
     type Answer = LeaseAnswer;
 
+    fn rows(&self) -> usize {
+        1
+    }
+
     async fn run(&self, transaction: Transaction<'_>) -> Result<Step<LeaseAnswer, LeaseAnswer>> {
         let answer = decide(transaction, &self.name, self.holder, self.now, self.time).await?;
         Ok(Step::Commit(answer))
@@ -45,6 +49,10 @@ pub(crate) struct Release(pub(crate) Fence);
 impl Write for Release {
     type Draft = ();
     type Answer = ();
+
+    fn rows(&self) -> usize {
+        1
+    }
 
     async fn run(&self, transaction: Transaction<'_>) -> Result<Step<(), ()>> {
         let sql = give_back(transaction.dialect(), &self.0)?;

@@ -144,6 +144,10 @@ impl Write for Commit {
     type Draft = Done;
     type Answer = CommitOutcome;
 
+    fn rows(&self) -> usize {
+        rows_of(&self.changes)
+    }
+
     async fn run(&self, transaction: Transaction<'_>) -> Result<Step<Done, CommitOutcome>> {
         let known = Known::default();
         write(&self.store, transaction, &self.changes, &self.irregular, &known).await
@@ -178,6 +182,10 @@ impl fmt::Debug for Update {
 impl Write for Update {
     type Draft = Done;
     type Answer = Option<CommitOutcome>;
+
+    fn rows(&self) -> usize {
+        self.keys.len()
+    }
 
     async fn run(&self, transaction: Transaction<'_>) -> Result<Step<Done, Option<CommitOutcome>>> {
         let records = read::records::load_within(&self.store, transaction, &self.keys).await?;
@@ -281,6 +289,25 @@ impl Done {
         notifier.send(store.cache.next_commit(), self.notices);
         drop(self.under_way);
     }
+}
+
+/// How many rows a change set is about.
+fn rows_of(changes: &ChangeSet) -> usize {
+    let confirmed = changes.confirmed.iter().map(|page| page.records.len());
+    let marks = changes.marks.iter().map(|(_, ids, _)| ids.len());
+    let understood = changes.understood.iter().map(|(_, ids)| ids.len());
+    let listed = confirmed.chain(marks).chain(understood).sum::<usize>();
+    listed
+        + changes.guards.len()
+        + changes.records.len()
+        + changes.touches.len()
+        + changes.removals.len()
+        + changes.ops.len()
+        + changes.unblock.len()
+        + changes.targets.len()
+        + changes.conflicts.len()
+        + changes.quarantine.len()
+        + changes.settings.len()
 }
 
 fn targets_of(changes: &ChangeSet) -> BTreeSet<&Target> {

@@ -59,6 +59,9 @@ pub(crate) trait Write: fmt::Debug + Send + Sync + 'static {
     /// What the caller gets.
     type Answer: Send + 'static;
 
+    /// How many rows it is about, roughly. A driver may make a short write where others would wait for a long one.
+    fn rows(&self) -> usize;
+
     /// Runs the statements. An error undoes them. May be called again, in a new transaction, after the statements of
     /// the first call were undone.
     async fn run(&self, transaction: Transaction<'_>) -> Result<Step<Self::Draft, Self::Answer>>;

@@ -111,6 +111,11 @@ impl Write for CreateIndexes {
     type Draft = ();
     type Answer = ();
 
+    fn rows(&self) -> usize {
+        // An index is made of all records.
+        usize::MAX
+    }
+
     async fn run(&self, transaction: Transaction<'_>) -> Result<Step<(), ()>> {
         create(transaction, &self.0).await.map(Step::Commit)
     }

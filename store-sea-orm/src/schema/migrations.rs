@@ -73,6 +73,11 @@ impl Write for Migration {
     type Draft = ();
     type Answer = ();
 
+    fn rows(&self) -> usize {
+        // All that there are, perhaps.
+        usize::MAX
+    }
+
     async fn run(&self, transaction: Transaction<'_>) -> Result<driver::Step<(), ()>> {
         let Self { steps, neighbours } = self;
         match transaction.dialect() {

@@ -25,14 +25,14 @@ use crate::error::from_rusqlite;
 const ROUNDS: usize = 4;
 
 thread_local! {
-    /// How many pages the log had after this thread's last commit.
-    static PAGES: Cell<u32> = const { Cell::new(0) };
+    /// How many pages the log had after the last commit of this thread, until somebody asks for it.
+    static PAGES: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
 /// Counts the pages of the log with each commit of a connection, instead of letting SQLite move them.
 pub(super) fn count_pages(connection: &Connection) {
     connection.wal_hook(Some(|_: &Wal, pages: c_int| {
-        PAGES.set(u32::try_from(pages).unwrap_or(0));
+        PAGES.set(u32::try_from(pages).ok());
         Ok(())
     }));
 }
@@ -54,10 +54,18 @@ impl Checkpoints {
         }
     }
 
-    /// To be called by the writer's thread after a commit.
-    pub(super) fn after_commit(&mut self, writer: &Mutex<Connection>) {
+    /// What is to be done after a commit of the current thread; nothing if it committed nothing.
+    pub(super) fn next(&mut self) -> Next {
+        let Some(pages) = PAGES.take() else {
+            return Next::Nothing;
+        };
         let finished = self.thread.as_ref().map(JoinHandle::is_finished);
-        match self.pace.next(PAGES.get(), finished) {
+        self.pace.next(pages, finished)
+    }
+
+    /// Does it. May wait for the disk.
+    pub(super) fn act(&mut self, next: Next, writer: &Mutex<Connection>) {
+        match next {
             Next::Nothing => {}
             Next::Start => {
                 if let Err(error) = self.start() {
@@ -157,7 +165,7 @@ struct Pace {
 
 /// What is to be done after a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     Nothing,
     /// Let a thread move pages.
     Start,

@@ -12,6 +12,7 @@ use sync_core::{ErrorKind, Result, SyncError};
 use super::{
     DirectDatabase, Idle, Readers,
     checkpoint::{self, Checkpoints},
+    committer::Committer,
     writer::Writer,
 };
 use crate::{
@@ -40,6 +41,13 @@ pub(super) struct Settings {
     vfs: Option<String>,
 }
 
+impl Settings {
+    /// Whether a commit ends without waiting for the disk.
+    fn commits_without_waiting(&self) -> bool {
+        matches!(self.place, Place::Memory) || self.durability == Durability::Normal
+    }
+}
+
 /// Opens a database; makes the file if there is none.
 pub(crate) async fn open(options: &OpenOptions, place: Place) -> Result<DirectDatabase> {
     let settings = Settings {
@@ -53,9 +61,14 @@ pub(crate) async fn open(options: &OpenOptions, place: Place) -> Result<DirectDa
     let most = usize::try_from(options.readers).unwrap_or(usize::MAX);
     let opened = tokio::task::spawn_blocking(move || {
         let connection = Arc::new(Mutex::new(writer(&settings)?));
-        let checkpoints = Checkpoints::new(settings.clone());
+        let committer = Committer::new(
+            Arc::clone(&connection),
+            Checkpoints::new(settings.clone()),
+            settings.busy_timeout,
+        );
+        let is_quick = settings.commits_without_waiting();
         let readers = match settings.place {
-            Place::Memory => Readers::Writer(Arc::clone(&connection)),
+            Place::Memory => Readers::Writer(connection),
             Place::File(_) => Readers::Own(
                 Arc::new(Idle {
                     settings,
@@ -66,7 +79,7 @@ pub(crate) async fn open(options: &OpenOptions, place: Place) -> Result<DirectDa
                 Arc::downgrade(&connection),
             ),
         };
-        let writer = Writer::start(connection, checkpoints)?;
+        let writer = Writer::start(committer, is_quick)?;
         Ok(DirectDatabase { writer, readers })
     });
     opened.await.unwrap_or_else(|error| {

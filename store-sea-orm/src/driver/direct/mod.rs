@@ -1,10 +1,12 @@
 //! The driver that calls SQLite within the process.
 //!
-//! All writes go through one thread, which commits those that wait together. Reads use connections of their own: a few
-//! records in the calling task, since that takes less time than waking another thread, anything larger on tokio's
-//! threads for blocking work. A store in memory has one connection, and the writer's thread does the reading too.
+//! All writes use one connection. Short ones that need not wait for the disk are made in the calling task, since that
+//! takes less time than waking another thread; others go through one thread, which commits those that wait together.
+//! Reads use connections of their own: a few records in the calling task too, anything larger on tokio's threads for
+//! blocking work. A store in memory has one connection, and the writer's thread does the reading too.
 
 mod checkpoint;
+mod committer;
 mod connect;
 mod statement;
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! The thread that makes all writes of a database, and commits those that wait together.
+//! The way of writes to the database: in the calling task if they are short, else by a thread, which commits those
+//! that wait together.
 
 use std::{
-    any::Any,
-    hint,
+    hint, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex,
-        atomic::AtomicBool,
+        Arc, Mutex, TryLockError,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender, TryRecvError},
     },
     thread,
@@ -17,11 +17,13 @@ use futures::channel::oneshot;
 use rusqlite::Connection;
 use sync_core::{ErrorKind, Result, SyncError};
 
-use super::{DirectTransaction, Lent, checkpoint::Checkpoints, finish_now, lock, statement};
-use crate::{
-    driver::{Step, Transaction, Write},
-    error::stopped,
+use super::{
+    DirectTransaction,
+    checkpoint::Next,
+    committer::{Attempt, Attempted, Committer, Job, ended_early},
+    lock,
 };
+use crate::{driver::Write, error::stopped};
 
 /// How many writes are committed together at most.
 const GROUP: usize = 128;
@@ -30,11 +32,40 @@ const GROUP: usize = 128;
 /// single writes is twice as fast, for at most this much work after its end.
 const PATIENCE: Duration = Duration::from_micros(50);
 
-/// The way to the writer's thread.
+/// How many rows a write may touch that is made in the calling task.
+const SHORT: usize = 8;
+
+/// A write in the calling task that takes longer than this has met a slow disk. Tasks should not hold their thread
+/// for longer than some 100 us; see [`tokio::task::yield_now`] for what else they do not let run.
+const TOO_LONG: Duration = Duration::from_millis(1);
+
+/// How many writes go to the thread after one that took too long.
+const AFTER_TOO_LONG: u32 = 64;
+
+/// How many writes may follow each other in the calling task until others get a turn: a millisecond or two.
+const IN_A_ROW: u32 = 16;
+
+/// The way to the committer.
 #[derive(Debug)]
 pub(super) struct Writer {
+    line: Arc<Line>,
     /// `None` once it is closed.
     orders: Mutex<Option<Sender<Order>>>,
+    /// Whether commits do not wait for the disk, so that short ones may be made in the calling task.
+    is_quick: bool,
+    /// How many writes still go to the thread since one took too long.
+    kept_away: AtomicU32,
+    /// How many writes were made in calling tasks.
+    made_here: AtomicU32,
+}
+
+/// What the thread and the callers share.
+#[derive(Debug)]
+struct Line {
+    /// How many orders were given that have not come to their end. As long as there are any, nobody goes past them.
+    waiting: AtomicUsize,
+    /// `None` once it is closed.
+    committer: Mutex<Option<Committer>>,
 }
 
 /// Work outside of a transaction.
@@ -44,67 +75,44 @@ type OutsideWork = Box<dyn FnOnce(&Mutex<Connection>) + Send>;
 enum Order {
     Write(Box<dyn Job>),
     Other(OutsideWork),
+    /// Keeps the write-ahead log short.
+    KeepLogShort(Next),
     /// Says that the thread is done.
     End(oneshot::Sender<()>),
 }
 
-/// A [`Write`] with somebody who waits for its answer.
-trait Job: Send {
-    /// Runs the statements; returns whether they are to be kept.
-    fn attempt(&mut self, transaction: &DirectTransaction) -> bool;
-
-    /// Tells the answer, once it is known what became of the statements.
-    fn settle(self: Box<Self>, outcome: Result<()>);
-}
-
 struct Ordered<W: Write, K> {
-    write: W,
-    step: Option<Result<Step<W::Draft, W::Answer>>>,
+    attempted: Attempted<W>,
     answer: oneshot::Sender<Result<W::Answer>>,
     keep: K,
 }
 
-impl<W: Write, K: Send> Job for Ordered<W, K> {
+impl<W: Write, K> Attempt for Ordered<W, K> {
     fn attempt(&mut self, transaction: &DirectTransaction) -> bool {
-        let run = || finish_now(self.write.run(Transaction::Direct(transaction)));
-        let step = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(ended_early(&*panic)));
-        let keep = matches!(step, Ok(Step::Commit(_)));
-        self.step = Some(step);
-        keep
+        self.attempted.attempt(transaction)
     }
+}
 
+impl<W: Write, K: Send> Job for Ordered<W, K> {
     fn settle(self: Box<Self>, outcome: Result<()>) {
-        let answer = match (self.step, outcome) {
-            (Some(Ok(Step::Commit(draft))), Ok(())) => {
-                let committed = || self.write.committed(draft);
-                catch_unwind(AssertUnwindSafe(committed)).map_err(|panic| ended_early(&*panic))
-            }
-            (Some(Ok(Step::Undo(answer))), _) => Ok(answer),
-            (Some(Err(error)), _) | (_, Err(error)) => Err(error),
-            (None, Ok(())) => Err(ended_early(&"it was never run")),
-        };
+        let answer = self.attempted.answer(outcome);
         drop(self.keep);
         // The caller may have gone.
         let _ = self.answer.send(answer);
     }
 }
 
-fn ended_early(panic: &(dyn Any + Send)) -> SyncError {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    SyncError::new(
-        ErrorKind::Internal,
-        format!("a write ended early: {}", text.unwrap_or("it panicked")),
-    )
-}
-
 impl Writer {
-    /// Starts the thread. It ends when the writer is closed or dropped.
-    pub(super) fn start(connection: Arc<Mutex<Connection>>, checkpoints: Checkpoints) -> Result<Self> {
+    /// Starts the thread. It ends when the writer is closed or dropped. `is_quick` says whether commits do not wait
+    /// for the disk.
+    pub(super) fn start(committer: Committer, is_quick: bool) -> Result<Self> {
         let (orders, receiver) = mpsc::channel();
+        let line = Arc::new(Line {
+            waiting: AtomicUsize::new(0),
+            committer: Mutex::new(Some(committer)),
+        });
         let worker = Worker {
-            connection,
-            checkpoints,
+            line: Arc::clone(&line),
             orders: receiver,
         };
         thread::Builder::new()
@@ -114,26 +122,76 @@ impl Writer {
                 SyncError::new(ErrorKind::Internal, "the store's thread did not start").with_source(error)
             })?;
         Ok(Self {
+            line,
             orders: Mutex::new(Some(orders)),
+            is_quick,
+            kept_away: AtomicU32::new(0),
+            made_here: AtomicU32::new(0),
         })
     }
 
     fn order(&self, order: Order) -> Result<()> {
         match &*lock(&self.orders) {
-            Some(orders) => orders.send(order).map_err(|_| stopped()),
+            Some(orders) => {
+                self.line.waiting.fetch_add(1, Ordering::SeqCst);
+                orders.send(order).map_err(|_| stopped())
+            }
             None => Err(stopped()),
         }
     }
 
     pub(super) async fn write<W: Write>(&self, write: W, keep: impl Send + 'static) -> Result<W::Answer> {
+        let short = write.rows() <= SHORT;
+        let mut attempted = Attempted::new(write);
+        if short && let Some(outcome) = self.write_here(&mut attempted) {
+            let answer = attempted.answer(outcome);
+            drop(keep);
+            // Who writes in a loop would let no other task of the thread run.
+            if self.made_here.fetch_add(1, Ordering::Relaxed) % IN_A_ROW == IN_A_ROW - 1 {
+                tokio::task::yield_now().await;
+            }
+            return answer;
+        }
         let (answer, answered) = oneshot::channel();
         self.order(Order::Write(Box::new(Ordered {
-            write,
-            step: None,
+            attempted,
             answer,
             keep,
         })))?;
         answered.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Makes a write here and now, which spares the waking of two threads; `None` if it has to go to the thread.
+    fn write_here(&self, write: &mut dyn Attempt) -> Option<Result<()>> {
+        if !self.is_quick || self.line.waiting.load(Ordering::SeqCst) > 0 || self.is_kept_away() {
+            return None;
+        }
+        let mut committer = match self.line.committer.try_lock() {
+            Ok(committer) => committer,
+            Err(TryLockError::Poisoned(committer)) => committer.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        let committer = committer.as_mut()?;
+        let began = Instant::now();
+        let outcome = committer.commit_at_once(write)?;
+        if began.elapsed() > TOO_LONG {
+            self.kept_away.store(AFTER_TOO_LONG, Ordering::Relaxed);
+        }
+        match committer.after_commit() {
+            Next::Nothing => {}
+            // If the thread is gone, so is the need for a short log.
+            next => drop(self.order(Order::KeepLogShort(next))),
+        }
+        Some(outcome)
+    }
+
+    /// Whether a write goes to the thread since one before took too long.
+    fn is_kept_away(&self) -> bool {
+        self.kept_away.load(Ordering::Relaxed) > 0
+            && self
+                .kept_away
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+                .is_ok()
     }
 
     /// Runs `work` on the thread, between two transactions.
@@ -155,6 +213,7 @@ impl Writer {
             return;
         };
         let (done, ended) = oneshot::channel();
+        self.line.waiting.fetch_add(1, Ordering::SeqCst);
         if orders.send(Order::End(done)).is_ok() {
             let _ = ended.await;
         }
@@ -162,40 +221,62 @@ impl Writer {
 }
 
 struct Worker {
-    connection: Arc<Mutex<Connection>>,
-    checkpoints: Checkpoints,
+    line: Arc<Line>,
     orders: Receiver<Order>,
 }
 
+impl Line {
+    /// Lets nobody write any more, and ends the committer.
+    fn close(&self) {
+        let committer = lock(&self.committer).take();
+        // Of a file it has the last handle, so that this closes the connection.
+        drop(committer);
+    }
+}
+
 impl Worker {
-    fn work(mut self) {
+    fn work(self) {
         while let Some(first) = self.next() {
-            let mut group = Vec::new();
-            let mut order = Some(first);
-            while let Some(current) = order.take() {
-                match current {
-                    Order::Write(job) => {
-                        group.push(job);
-                        if group.len() < GROUP {
-                            order = self.orders.try_recv().ok();
-                        }
-                    }
-                    Order::Other(work) => {
-                        self.commit(std::mem::take(&mut group));
-                        work(&self.connection);
-                    }
-                    Order::End(done) => {
-                        self.commit(group);
-                        drop(self.checkpoints);
-                        // Of a file it is the last handle, so that this closes the connection.
-                        drop(self.connection);
-                        let _ = done.send(());
-                        return;
+            if let Some(done) = self.carry_out(first) {
+                self.line.close();
+                let _ = done.send(());
+                return;
+            }
+        }
+        self.line.close();
+    }
+
+    /// Carries out an order, with the writes that wait behind it. Returns whom to tell when this was the end.
+    fn carry_out(&self, first: Order) -> Option<oneshot::Sender<()>> {
+        let mut committer = lock(&self.line.committer);
+        let committer = committer.as_mut().expect("only this thread takes it, at its end");
+        let mut carried_out = 0;
+        let mut group = Vec::new();
+        let mut order = Some(first);
+        let mut end = None;
+        while let Some(current) = order.take() {
+            carried_out += 1;
+            match current {
+                Order::Write(job) => {
+                    group.push(job);
+                    if group.len() < GROUP {
+                        order = self.orders.try_recv().ok();
                     }
                 }
+                Order::Other(work) => {
+                    committer.commit(mem::take(&mut group));
+                    work(&committer.connection);
+                }
+                Order::KeepLogShort(next) => {
+                    committer.commit(mem::take(&mut group));
+                    committer.keep_log_short(next);
+                }
+                Order::End(done) => end = Some(done),
             }
-            self.commit(group);
         }
+        committer.commit(group);
+        self.line.waiting.fetch_sub(carried_out, Ordering::SeqCst);
+        end
     }
 
     /// The next order; `None` if there will be no more.
@@ -213,88 +294,6 @@ impl Worker {
             for _ in 0..32 {
                 hint::spin_loop();
             }
-        }
-    }
-
-    /// Runs these writes, and keeps the write-ahead log short once they are answered.
-    fn commit(&mut self, group: Vec<Box<dyn Job>>) {
-        if !group.is_empty() {
-            self.commit_together(group);
-            self.checkpoints.after_commit(&self.connection);
-        }
-    }
-
-    /// Runs these writes in one transaction, and each in its own if that fails as a whole.
-    fn commit_together(&self, mut group: Vec<Box<dyn Job>>) {
-        if group.len() > 1 {
-            if let Err(error) = self.control("BEGIN IMMEDIATE") {
-                // Whoever holds the lock was waited for; it would not help to do that once for each of them.
-                group.into_iter().for_each(|job| job.settle(Err(error.clone())));
-                return;
-            }
-            match self.all(&mut group).and_then(|()| self.control("COMMIT")) {
-                Ok(()) => {
-                    group.into_iter().for_each(|job| job.settle(Ok(())));
-                    return;
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "a group of writes is taken apart");
-                    self.roll_back();
-                }
-            }
-        }
-        for mut job in group {
-            let outcome = self.alone(&mut *job);
-            job.settle(outcome);
-        }
-    }
-
-    fn alone(&self, job: &mut dyn Job) -> Result<()> {
-        self.control("BEGIN IMMEDIATE")?;
-        let keep = job.attempt(&self.transaction());
-        let outcome = if keep { self.control("COMMIT") } else { Ok(()) };
-        if !keep || outcome.is_err() {
-            self.roll_back();
-        }
-        outcome
-    }
-
-    /// Runs all of them. Undoing one alone would take a savepoint for each, which costs as much as a page; so one that
-    /// is to be undone after it wrote something fails the group.
-    fn all(&self, group: &mut [Box<dyn Job>]) -> Result<()> {
-        for job in group {
-            let transaction = self.transaction();
-            let keep = job.attempt(&transaction);
-            // SQLite gives the whole transaction up after some errors, such as one of reading the file.
-            if !keep && (transaction.may_have_written() || lock(&self.connection).is_autocommit()) {
-                return Err(SyncError::new(
-                    ErrorKind::Internal,
-                    "one of the writes is to be undone",
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn transaction(&self) -> DirectTransaction {
-        DirectTransaction {
-            connection: Lent::Shared(Arc::clone(&self.connection)),
-            ends_by_itself: false,
-            may_have_written: AtomicBool::new(false),
-        }
-    }
-
-    fn control(&self, text: &str) -> Result<()> {
-        statement::control(&lock(&self.connection), text)
-    }
-
-    /// Ends the transaction, unless SQLite did so already.
-    fn roll_back(&self) {
-        let connection = lock(&self.connection);
-        if !connection.is_autocommit()
-            && let Err(error) = statement::control(&connection, "ROLLBACK")
-        {
-            tracing::warn!(%error, "a transaction could not be rolled back");
         }
     }
 }
