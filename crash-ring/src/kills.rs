@@ -15,7 +15,7 @@ use std::{
 };
 
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use store_sea_orm::{OpenOptions, SeaOrmLocalStore, SqliteDriver};
+use store_sea_orm::{OpenOptions, SeaOrmLocalStore};
 use sync_core::{
     CachePolicy, EngineOptions, ErrorKind, LocalStore, Result, SimpleSyncOrchestrator, SyncEngine,
 };
@@ -24,7 +24,7 @@ use crate::{
     check,
     power::block_on,
     shared_remote::SharedRemote,
-    world::{Titles, Todo, internal, scope, target, todo},
+    world::{Subject, Titles, Todo, internal, scope, target, todo},
 };
 
 /// What killed processes left.
@@ -74,8 +74,8 @@ pub struct Plan<'a> {
     pub rounds: usize,
     /// How many processes work on the file at the same time.
     pub processes: usize,
-    /// The driver of the store.
-    pub driver: SqliteDriver,
+    /// The store; one that keeps what it promises.
+    pub subject: Subject,
     /// The seed of the moments.
     pub seed: u64,
 }
@@ -166,7 +166,7 @@ impl Victim {
             .args(["--store".as_ref(), store.as_os_str()])
             .args(["--remote".as_ref(), remote.as_os_str()])
             .args(["--name", name, "--seed", &seed.to_string()])
-            .args((plan.driver == SqliteDriver::Sqlx).then_some("--sqlx"))
+            .args(["--subject", &plan.subject.name()])
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
             .spawn()
@@ -218,8 +218,8 @@ impl Victim {
     }
 }
 
-async fn open(store: &Path, driver: SqliteDriver) -> Result<SeaOrmLocalStore> {
-    SeaOrmLocalStore::open(OpenOptions::file(store).sqlite_driver(driver).wal_pages(64)).await
+async fn open(store: &Path, subject: Subject) -> Result<SeaOrmLocalStore> {
+    subject.open(OpenOptions::file(store).wal_pages(64)).await
 }
 
 async fn orchestrator(
@@ -259,7 +259,7 @@ async fn examine(
     sync: bool,
     summary: &mut Summary,
 ) -> Result<Vec<String>> {
-    let store = open(path, plan.driver).await?;
+    let store = open(path, plan.subject).await?;
     let remote = SharedRemote::open(remote)?;
     let mut wrong = check::invariants(&store).await?;
     let todos = orchestrator(Arc::new(store.clone()), remote.clone()).await?;
@@ -331,8 +331,8 @@ pub struct Orders {
     pub name: String,
     /// The seed of what it writes.
     pub seed: u64,
-    /// The driver of the store.
-    pub driver: SqliteDriver,
+    /// The store; one that keeps what it promises.
+    pub subject: Subject,
 }
 
 /// Writes and synchronizes until it is killed, and tells of each write when it begins and when it is acknowledged.
@@ -346,7 +346,7 @@ pub fn victim(orders: &Orders) -> Result<()> {
         .build()
         .map_err(internal)?;
     runtime.block_on(async {
-        let store = Arc::new(open(&orders.store, orders.driver).await?);
+        let store = Arc::new(open(&orders.store, orders.subject).await?);
         let todos = orchestrator(store, SharedRemote::open(&orders.remote)?).await?;
         tell("ready")?;
         let writers = (0..WRITERS).map(|writer| {

@@ -6,7 +6,6 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 use clap::{Parser, Subcommand};
 use crash_ring::{Subject, drops, errors, kills, power};
 use indicatif::{ProgressBar, ProgressStyle};
-use store_sea_orm::SqliteDriver;
 use sync_core::{ErrorKind, Result, SyncError};
 
 /// Crashes of every kind on the real schema and statements of the SQLite store.
@@ -62,7 +61,7 @@ enum Ring {
         #[arg(long)]
         seed: u64,
         #[arg(long)]
-        sqlx: bool,
+        subject: Subject,
     },
 }
 
@@ -101,17 +100,13 @@ fn main() -> ExitCode {
             remote,
             name,
             seed,
-            sqlx,
+            subject,
         }) => kills::victim(&kills::Orders {
             store,
             remote,
             name,
             seed,
-            driver: if sqlx {
-                SqliteDriver::Sqlx
-            } else {
-                SqliteDriver::Direct
-            },
+            subject,
         })
         .map(|()| true),
     };
@@ -165,7 +160,7 @@ fn run_power(extent: power::Extent) -> Result<bool> {
 
 fn run_errors(every: u64, threads: usize) -> Result<bool> {
     let mut all_good = true;
-    for subject in [Subject::Full, Subject::FullThroughSqlx, Subject::SplitStatements] {
+    for subject in Subject::SOUND.into_iter().chain([Subject::SplitStatements]) {
         let started = Instant::now();
         let bar = ProgressBar::new_spinner();
         let summary = errors::sweep(subject, every, threads, &|| bar.inc(1))?;
@@ -183,7 +178,7 @@ fn run_errors(every: u64, threads: usize) -> Result<bool> {
 
 fn run_drops(threads: usize) -> Result<bool> {
     let mut all_good = true;
-    for subject in [Subject::Full, Subject::FullThroughSqlx] {
+    for subject in Subject::SOUND {
         let started = Instant::now();
         let summary = drops::sweep(subject, 1, threads, &|| ())?;
         print!("{summary}");
@@ -196,18 +191,16 @@ fn run_kills(rounds: usize, seed: u64) -> Result<bool> {
     let program =
         std::env::current_exe().map_err(|error| SyncError::new(ErrorKind::Internal, error.to_string()))?;
     let mut all_good = true;
-    for (processes, driver) in [
-        (1, SqliteDriver::Direct),
-        (2, SqliteDriver::Direct),
-        (1, SqliteDriver::Sqlx),
-        (2, SqliteDriver::Sqlx),
-    ] {
+    for (subject, processes) in Subject::SOUND
+        .into_iter()
+        .flat_map(|subject| [(subject, 1), (subject, 2)])
+    {
         let bar = bar(rounds as u64);
         let plan = kills::Plan {
             program: &program,
             rounds,
             processes,
-            driver,
+            subject,
             seed,
         };
         let started = Instant::now();
@@ -219,7 +212,7 @@ fn run_kills(rounds: usize, seed: u64) -> Result<bool> {
             "DOES NOT HOLD"
         };
         let seconds = started.elapsed().as_secs_f64();
-        println!("{summary}kills, {processes} processes, {driver:?}: {holds}; {seconds:.1} s\n");
+        println!("{summary}kills, {processes} processes, {subject:?}: {holds}; {seconds:.1} s\n");
         all_good &= summary.violations.is_empty();
     }
     Ok(all_good)

@@ -6,6 +6,7 @@ use adapter_memory::{
     Backup, MemoryRemoteStore, Rejection,
     faults::{Call, Fault},
 };
+use clap::ValueEnum;
 use sea_orm::{ConnectOptions, DatabaseConnection};
 use serde::{Deserialize, Serialize};
 use store_sea_orm::{Durability, OpenOptions, SeaOrmLocalStore, SqliteDriver};
@@ -43,13 +44,13 @@ pub(crate) struct Change {
 pub(crate) type Titles = BTreeMap<String, String>;
 
 /// The store that is examined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Subject {
     /// The store as apps have it: `synchronous=FULL`.
     Full,
     /// The same, through sqlx.
     FullThroughSqlx,
-    /// [`Durability::Normal`].
+    /// [`Durability::Normal`], where the calling task makes short writes.
     Normal,
     /// Wrong on purpose: `synchronous=OFF`.
     Off,
@@ -67,9 +68,34 @@ impl Subject {
         Self::SplitStatements,
     ];
 
+    /// The stores that keep what they promise, or should.
+    pub const SOUND: [Self; 3] = [Self::Full, Self::FullThroughSqlx, Self::Normal];
+
     /// Whether the store keeps what it promises, or should.
     pub fn is_sound(self) -> bool {
-        matches!(self, Self::Full | Self::FullThroughSqlx | Self::Normal)
+        Self::SOUND.contains(&self)
+    }
+
+    /// Opens a store that is right.
+    ///
+    /// # Errors
+    /// If it cannot be opened, and for a store that is wrong on purpose.
+    pub(crate) async fn open(self, options: OpenOptions) -> Result<SeaOrmLocalStore> {
+        let options = match self {
+            Self::Full => options,
+            Self::FullThroughSqlx => options.sqlite_driver(SqliteDriver::Sqlx),
+            Self::Normal => options.durability(Durability::Normal),
+            Self::Off | Self::SplitStatements => {
+                return Err(internal(format!("{self:?} is wrong on purpose")));
+            }
+        };
+        SeaOrmLocalStore::open(options).await
+    }
+
+    /// What it is called on the command line.
+    pub(crate) fn name(self) -> String {
+        let value = self.to_possible_value().expect("none is hidden");
+        value.get_name().to_owned()
     }
 
     /// Whether commits that were acknowledged survive the loss of power, or should.
@@ -224,13 +250,13 @@ impl OpenStore {
             // So short that pages are moved into the file all the time.
             .wal_pages(24)
             .busy_timeout(Duration::from_millis(20));
-        let open = async |options| SeaOrmLocalStore::open(options).await.map(Arc::new);
         let (store, connection): (Arc<dyn LocalStore>, _) = match subject {
-            Subject::Full => (open(options).await?, None),
-            Subject::FullThroughSqlx => (open(options.sqlite_driver(SqliteDriver::Sqlx)).await?, None),
-            Subject::Normal => (open(options.durability(Durability::Normal)).await?, None),
+            Subject::Full | Subject::FullThroughSqlx | Subject::Normal => {
+                (Arc::new(subject.open(options).await?), None)
+            }
             Subject::SplitStatements => {
-                let split = WrongStore::new(open(options).await?, StoreMistake::CommitsRowsBeforeOperations);
+                let whole = Arc::new(Subject::Full.open(options).await?);
+                let split = WrongStore::new(whole, StoreMistake::CommitsRowsBeforeOperations);
                 (Arc::new(split), None)
             }
             Subject::Off => {

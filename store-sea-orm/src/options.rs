@@ -19,8 +19,9 @@ pub enum Durability {
 #[cfg(feature = "sqlite")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SqliteDriver {
-    /// rusqlite, in the process: a thread of the store makes all writes and commits those that wait together; reads
-    /// of a few records happen in the calling task, others on tokio's threads for blocking work.
+    /// rusqlite, in the process: a thread of the store makes writes and commits those that wait together, but for short
+    /// ones that need not wait for the disk ([`Durability::Normal`], and stores in memory); those and reads of a few
+    /// records happen in the calling task, other reads on tokio's threads for blocking work.
     #[cfg(feature = "rusqlite")]
     #[default]
     Direct,

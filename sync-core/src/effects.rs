@@ -37,6 +37,12 @@ pub trait RandomSource: fmt::Debug + Send + Sync + 'static {
 pub trait Spawner: fmt::Debug + Send + Sync + 'static {
     /// Starts a task. The engine's tasks end when their engine or handle is closed.
     fn spawn(&self, task: BoxFuture<'static, ()>);
+
+    /// As [`Spawner::spawn`], but the task's first steps, up to where it waits for something, may be taken before this
+    /// returns. A task that waits for nothing then costs no waking of another thread.
+    fn start(&self, task: BoxFuture<'static, ()>) {
+        self.spawn(task);
+    }
 }
 
 /// Tells whether the network can be used. It is a hint: a wrong one costs time, never correctness.
@@ -186,6 +192,10 @@ pub use tokio_runtime::{TokioSpawner, TokioTimer};
 
 #[cfg(feature = "tokio-runtime")]
 mod tokio_runtime {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use futures::FutureExt;
+
     use super::*;
 
     /// Waits on tokio's timer.
@@ -217,6 +227,20 @@ mod tokio_runtime {
         fn spawn(&self, task: BoxFuture<'static, ()>) {
             self.0.spawn(task);
         }
+
+        fn start(&self, mut task: BoxFuture<'static, ()>) {
+            let first_steps = {
+                // What it waits for belongs to this runtime, whoever calls.
+                let _runtime = self.0.enter();
+                catch_unwind(AssertUnwindSafe(|| (&mut task).now_or_never()))
+            };
+            match first_steps {
+                Ok(Some(())) => {}
+                Ok(None) => self.spawn(task),
+                // As with any other task that panics, those who wait for it notice, and nobody else.
+                Err(_) => drop(task),
+            }
+        }
     }
 
     impl Effects {
@@ -233,5 +257,61 @@ mod tokio_runtime {
                 connectivity: Arc::new(AlwaysOnline),
             }
         }
+    }
+}
+
+#[cfg(all(test, feature = "tokio-runtime"))]
+mod tests {
+    use std::sync::Arc;
+
+    use futures::channel::oneshot;
+
+    use super::{Spawner, TokioSpawner};
+
+    #[tokio::test]
+    async fn a_task_that_waits_for_nothing_is_done_when_it_was_started() {
+        let (done, mut is_done) = oneshot::channel();
+        let task = async move { done.send(()).unwrap() };
+        TokioSpawner::current().start(Box::pin(task));
+        assert_eq!(is_done.try_recv(), Ok(Some(())));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_waits_goes_on_by_itself() {
+        let (go_on, goes_on) = oneshot::channel::<()>();
+        let (done, is_done) = oneshot::channel();
+        let task = async move {
+            goes_on.await.unwrap();
+            done.send(()).unwrap();
+        };
+        TokioSpawner::current().start(Box::pin(task));
+        go_on.send(()).unwrap();
+        is_done.await.unwrap();
+    }
+
+    #[test]
+    fn a_task_that_is_started_elsewhere_uses_the_timers_of_its_runtime() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.unwrap();
+        let spawner: Arc<dyn Spawner> = {
+            let _runtime = runtime.enter();
+            Arc::new(TokioSpawner::current())
+        };
+        let (done, is_done) = std::sync::mpsc::channel();
+        spawner.start(Box::pin(async move {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            done.send(()).unwrap();
+        }));
+        is_done.recv().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_noticed_by_those_who_wait_for_it_alone() {
+        let (done, is_done) = oneshot::channel::<()>();
+        TokioSpawner::current().start(Box::pin(async move {
+            let _done = done;
+            panic!("on purpose");
+        }));
+        is_done.await.unwrap_err();
     }
 }

@@ -4,7 +4,11 @@ use crash_ring::{FaultKind, Subject, errors::sweep};
 
 #[test]
 fn a_failing_call_is_told_changes_nothing_and_is_recovered_from() {
-    for (subject, every) in [(Subject::Full, 15), (Subject::FullThroughSqlx, 30)] {
+    for (subject, every) in [
+        (Subject::Full, 15),
+        (Subject::FullThroughSqlx, 30),
+        (Subject::Normal, 15),
+    ] {
         let summary = sweep(subject, every, 2, &|| ()).unwrap();
         println!("{subject:?}: {summary}");
         assert_eq!(summary.violated, 0, "{summary}");

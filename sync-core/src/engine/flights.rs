@@ -77,7 +77,7 @@ impl Flights {
         if !running {
             let (inner, scope) = (Arc::clone(inner), scope.clone());
             let spawner = Arc::clone(&inner.effects.spawner);
-            spawner.spawn(Box::pin(async move { fly(&inner, &scope).await }));
+            spawner.start(Box::pin(async move { fly(&inner, &scope).await }));
         }
         Ticket(receiver)
     }
