@@ -34,9 +34,6 @@ use crate::{
     targets::TargetNumbers,
 };
 
-/// How many records are read in the calling task at most, where the driver can do that.
-const FEW: usize = 8;
-
 /// A [`LocalStore`] in a database: SQLite, PostgreSQL or MySQL. Cheap to clone; clones are the same store.
 ///
 /// See the [crate documentation](crate) for what each database guarantees.
@@ -242,20 +239,20 @@ impl LocalStore for SeaOrmLocalStore {
     }
 
     async fn load_clock(&self) -> Result<Option<Stamp>> {
-        self.read_few(|store| async move { read::targets::load_clock(&store.database.reader()).await })
+        self.read_few(|store| async move { read::targets::load_clock(&store.database.reader_of_few()).await })
             .await
     }
 
     async fn load_setting(&self, name: &str) -> Result<Option<String>> {
         let name = name.to_owned();
-        self.read_few(
-            |store| async move { read::targets::load_setting(&store.database.reader(), &name).await },
-        )
+        self.read_few(|store| async move {
+            read::targets::load_setting(&store.database.reader_of_few(), &name).await
+        })
         .await
     }
 
     async fn load_records(&self, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
-        let (few, keys) = (keys.len() <= FEW, keys.to_vec());
+        let (few, keys) = (keys.len() <= read::FEW, keys.to_vec());
         let work = |store: Arc<Shared>| async move { read::records::load(&store, &keys).await };
         if few {
             self.read_few(work).await
@@ -279,7 +276,7 @@ impl LocalStore for SeaOrmLocalStore {
     }
 
     async fn load_summaries(&self, target: &Target, ids: &[RecordId]) -> Result<Vec<RecordSummary>> {
-        let (few, target, ids) = (ids.len() <= FEW, target.clone(), ids.to_vec());
+        let (few, target, ids) = (ids.len() <= read::FEW, target.clone(), ids.to_vec());
         let work =
             |store: Arc<Shared>| async move { read::records::load_summaries(&store, &target, &ids).await };
         if few {
@@ -325,7 +322,9 @@ impl LocalStore for SeaOrmLocalStore {
         };
         let target = target.clone();
         let loaded = self
-            .read_few(|store| async move { read::targets::load(&store.database.reader(), &target).await })
+            .read_few(
+                |store| async move { read::targets::load(&store.database.reader_of_few(), &target).await },
+            )
             .await?;
         self.0.cache.keep_target(ticket, &loaded);
         Ok(loaded)

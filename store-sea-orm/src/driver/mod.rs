@@ -134,7 +134,18 @@ impl Database {
 
     /// The connections for reading single statements.
     pub(crate) fn reader(&self) -> Connection<'_> {
-        Connection(self)
+        Connection {
+            database: self,
+            few: false,
+        }
+    }
+
+    /// As [`Database::reader`], for statements that read a few rows by their keys.
+    pub(crate) fn reader_of_few(&self) -> Connection<'_> {
+        Connection {
+            database: self,
+            few: true,
+        }
     }
 
     /// Runs a statement where it sees the commits of others as such: on the connection that makes our own.
@@ -251,17 +262,22 @@ impl Database {
 
 /// Anything single statements can be read from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Connection<'a>(&'a Database);
+pub(crate) struct Connection<'a> {
+    database: &'a Database,
+    few: bool,
+}
 
 #[async_trait]
 impl Run for Connection<'_> {
     fn dialect(&self) -> Dialect {
-        self.0.dialect
+        self.database.dialect
     }
 
     async fn rows(&self, sql: Sql) -> Result<Vec<Row>> {
-        match &self.0.driver {
+        match &self.database.driver {
             Driver::Pooled(pools) => pools.rows(sql).await,
+            #[cfg(feature = "rusqlite")]
+            Driver::Direct(direct) if self.few => direct.few_rows(sql),
             #[cfg(feature = "rusqlite")]
             Driver::Direct(direct) => direct.rows(sql),
         }

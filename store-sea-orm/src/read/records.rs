@@ -7,7 +7,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 use futures::FutureExt;
 use sync_core::{RecordId, RecordKey, RecordState, RecordSummary, Result, Target, View};
 
-use super::CHUNK;
+use super::{CHUNK, FEW};
 #[cfg(feature = "rusqlite")]
 use crate::driver::direct::DirectTransaction;
 use crate::{
@@ -25,7 +25,11 @@ pub(super) const RECORD_WIDTH: usize = 11;
 
 /// The records with these keys, with all their operations, one for each key.
 pub(crate) async fn load(store: &Shared, keys: &[RecordKey]) -> Result<Vec<RecordState>> {
-    let reader = store.database.reader();
+    let reader = if keys.len() <= FEW {
+        store.database.reader_of_few()
+    } else {
+        store.database.reader()
+    };
     let numbers = find_all(store, &reader, keys).await?;
     if keys.len() <= CHUNK && numbers.iter().all(Option::is_some) {
         return load_numbered(&reader, keys, &numbers).await;
@@ -176,7 +180,7 @@ pub(crate) async fn load_view(store: &Shared, key: &RecordKey) -> Result<Option<
         Looked::Found(view) => return Ok(view),
         Looked::Missing(ticket) => ticket,
     };
-    let view = read_view(store, &store.database.reader(), key).await?;
+    let view = read_view(store, &store.database.reader_of_few(), key).await?;
     store.cache.keep_view(ticket, key, &view);
     Ok(view)
 }
@@ -196,7 +200,7 @@ pub(crate) fn view_at_once(store: &Shared, key: &RecordKey) -> Option<Option<Vie
     if !store.database.answers_at_once() {
         return None;
     }
-    let view = read_view(store, &store.database.reader(), key)
+    let view = read_view(store, &store.database.reader_of_few(), key)
         .now_or_never()?
         .ok()?;
     store.cache.keep_view(ticket, key, &view);
@@ -265,7 +269,7 @@ pub(crate) async fn load_summaries(
     target: &Target,
     ids: &[RecordId],
 ) -> Result<Vec<RecordSummary>> {
-    let reader = store.database.reader();
+    let reader = store.database.reader_of_few();
     let Some(number) = store.targets.find(&reader, target).await? else {
         return Ok(Vec::new());
     };
@@ -275,8 +279,8 @@ pub(crate) async fn load_summaries(
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect();
-    // Within the process, a statement for each record costs less than looking them up in a list.
-    if distinct.len() <= CHUNK && !store.database.is_direct() {
+    // Within the process, a statement for each record costs less than looking them up in a list, but a transaction too.
+    if distinct.len() == 1 || (distinct.len() <= CHUNK && !store.database.is_direct()) {
         return summarize(&reader, number, &distinct).await;
     }
     let transaction = store.database.begin_read().await?;

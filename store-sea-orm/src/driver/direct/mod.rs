@@ -121,14 +121,21 @@ fn finish_now<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 impl DirectDatabase {
     /// Runs a statement that reads, at once.
     pub(super) fn rows(&self, sql: Sql) -> Result<Vec<Row>> {
-        self.with_reader(|connection| statement::rows(connection, sql))
+        self.with_reader(false, |connection| statement::rows(connection, sql))
     }
 
-    /// Runs one statement that reads. As long as no connection for reading was needed, the writer's serves if it is
-    /// free, which spares a program that starts the opening of another.
-    fn with_reader<T>(&self, work: impl FnOnce(&rusqlite::Connection) -> Result<T>) -> Result<T> {
+    /// As [`DirectDatabase::rows`], for a few rows.
+    pub(super) fn few_rows(&self, sql: Sql) -> Result<Vec<Row>> {
+        self.with_reader(true, |connection| statement::rows(connection, sql))
+    }
+
+    /// Runs one statement that reads, on the writer's connection if that is free and the statement reads `few` rows:
+    /// its page cache holds what was written last, while others give theirs up with each commit. As long as no
+    /// connection for reading was needed it serves any statement, which spares a program that starts the opening of
+    /// another.
+    fn with_reader<T>(&self, few: bool, work: impl FnOnce(&rusqlite::Connection) -> Result<T>) -> Result<T> {
         if let Readers::Own(idle, writer) = &self.readers
-            && !idle.needed.load(Ordering::Relaxed)
+            && (few || !idle.needed.load(Ordering::Relaxed))
             && let Some(writer) = writer.upgrade()
             && let Ok(connection) = writer.try_lock()
             // Within a transaction for writing it would see what is not committed.
@@ -142,7 +149,7 @@ impl DirectDatabase {
     /// Runs a statement at once, and shows its rows where they lie.
     pub(super) fn visit(&self, sql: Sql, visit: &mut dyn FnMut(&VisitedRow<'_>) -> Result<()>) -> Result<()> {
         let (text, params) = sql.into_parts();
-        self.with_reader(|connection| visit::rows(connection, &text, &params, visit))
+        self.with_reader(false, |connection| visit::rows(connection, &text, &params, visit))
     }
 
     /// How many commits of others SQLite has noticed; `None` if the writer is busy.
