@@ -1,24 +1,61 @@
 -- The change feed, 3 of 6: how changes of tables get into the index.
 
+-- Writes to the index what a push changed: where it found the entries there are, and entries for records that had none.
+-- False if not all was so any more, which triggers of the application can bring about: then all is to be written anew.
+create or replace function sync.note_found(
+  p_scope text, p_collection text, p_before bigint, p_time timestamptz, p_ids text[], p_deleted boolean[],
+  p_stamps text[], p_entries tid[]
+) returns boolean language plpgsql security definer set search_path = '' set enable_seqscan = off as $$
+declare
+  number_found integer := cardinality(array_remove(p_entries, null));
+  number_renewed integer := 0;
+begin
+  if number_found > 0 then
+    update sync.change c
+    set seq = p_before + u.place, deleted = u.deleted, changed_at = p_time, stamp = u.stamp
+    from unnest(p_ids, p_deleted, p_stamps, p_entries) with ordinality u(id, deleted, stamp, entry, place)
+    where c.ctid = u.entry and c.scope = p_scope and c.collection = p_collection and c.id = u.id;
+    get diagnostics number_renewed = row_count;
+  end if;
+  if number_renewed = number_found and number_found < cardinality(p_ids) then
+    insert into sync.change (scope, collection, id, seq, deleted, changed_at, stamp)
+    select p_scope, p_collection, u.id, p_before + u.place, u.deleted, p_time, u.stamp
+    from unnest(p_ids, p_deleted, p_stamps, p_entries) with ordinality u(id, deleted, stamp, entry, place)
+    where u.entry is null;
+  end if;
+  return number_renewed = number_found;
+exception when unique_violation then
+  return false;
+end $$;
+
 -- Numbers a set of changes, in the order of their scopes, and writes them to the index. The scopes stay locked until
--- the commit, always taken in the same order. Rows of no scope are not noted. A push leaves its records and their
--- stamps in settings; other writes have none.
+-- the commit, always taken in the same order. Rows of no scope are not noted. A push leaves its records, their
+-- stamps and where it found their entries in settings; other writes have none. What is left there is never believed: an
+-- entry that is not the record's is looked up as for any other write. A push is told in a setting how all its records
+-- were numbered in their order; it looks whether anything came after it.
 create or replace function sync.note(p_collection text, p_scopes text[], p_ids text[], p_deleted boolean[])
 returns void language plpgsql security definer set search_path = '' set enable_seqscan = off as $$
 declare
   stamps text[];
+  entries tid[];
+  in_order boolean := false;
   before bigint;
+  time_of_change timestamptz := clock_timestamp();
 begin
   if coalesce(cardinality(p_ids), 0) = 0 then
     return;
   end if;
   if current_setting('sync.pushed', true) = p_collection then
     stamps := current_setting('sync.pushed_stamps');
-    if p_ids <> current_setting('sync.pushed_ids')::text[] then
-      stamps := array(
-        select pushed.stamp from unnest(p_ids) with ordinality u(id, place)
-        left join unnest(current_setting('sync.pushed_ids')::text[], stamps) pushed(id, stamp) on pushed.id = u.id
-        order by u.place);
+    entries := current_setting('sync.pushed_entries');
+    in_order := p_ids = current_setting('sync.pushed_ids')::text[];
+    if not in_order then
+      select array_agg(pushed.stamp order by u.place),
+        case when bool_and(pushed.id is not null) then array_agg(pushed.entry order by u.place) end
+      into stamps, entries
+      from unnest(p_ids) with ordinality u(id, place)
+      left join unnest(current_setting('sync.pushed_ids')::text[], stamps, entries) pushed(id, stamp, entry)
+        on pushed.id = u.id;
     end if;
   end if;
   if p_scopes[1] = all(p_scopes) then
@@ -30,6 +67,13 @@ begin
         on conflict (scope) do update set seq = s.seq + excluded.seq
         returning s.seq - cardinality(p_ids) into before;
     end if;
+    if entries is not null
+      and sync.note_found(p_scopes[1], p_collection, before, time_of_change, p_ids, p_deleted, stamps, entries) then
+      if in_order then
+        perform set_config('sync.pushed_noted', array[p_scopes[1], before::text, time_of_change::text]::text, true);
+      end if;
+      return;
+    end if;
     -- Whoever writes entries of a scope holds it, so those that are found stay where they are, and no others come.
     with noted as materialized (
       select u.id, u.deleted, u.stamp, u.place, known.entry
@@ -39,11 +83,11 @@ begin
         where c.scope = p_scopes[1] and c.collection = p_collection and c.id = u.id offset 0) known on true
     ), renewed as (
       update sync.change c
-      set seq = before + noted.place, deleted = noted.deleted, changed_at = clock_timestamp(), stamp = noted.stamp
+      set seq = before + noted.place, deleted = noted.deleted, changed_at = time_of_change, stamp = noted.stamp
       from noted where c.ctid = noted.entry
     )
     insert into sync.change (scope, collection, id, seq, deleted, changed_at, stamp)
-      select p_scopes[1], p_collection, noted.id, before + noted.place, noted.deleted, clock_timestamp(), noted.stamp
+      select p_scopes[1], p_collection, noted.id, before + noted.place, noted.deleted, time_of_change, noted.stamp
       from noted where noted.entry is null;
     return;
   end if;
@@ -62,7 +106,7 @@ begin
     returning s.scope, s.seq - counted.number as before
   )
   insert into sync.change as c (scope, collection, id, seq, deleted, changed_at, stamp)
-    select noted.scope, p_collection, noted.id, numbered.before + noted.place, noted.deleted, clock_timestamp(), noted.stamp
+    select noted.scope, p_collection, noted.id, numbered.before + noted.place, noted.deleted, time_of_change, noted.stamp
     from noted join numbered on numbered.scope = noted.scope
     on conflict (scope, collection, id) do update
     set seq = excluded.seq, deleted = excluded.deleted, changed_at = excluded.changed_at, stamp = excluded.stamp;

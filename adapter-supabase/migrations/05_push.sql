@@ -4,19 +4,20 @@
 -- "row"?: the whole record, "fields"?: [names], "stamp"?}; its result is {"op", "st", ...} with st one of
 -- applied, duplicate, conflict, missing, rejected, retry.
 
--- One operation that is to be applied, and the result of one, whose kind is told beside it.
+-- One operation that is to be applied, with its record's entry in the index, and the result of one, whose kind is told
+-- beside it.
 do $$
 begin
-  if to_regtype('sync.outcome') is not null and not exists (
+  if to_regtype('sync.step') is not null and not exists (
     select 1 from pg_attribute a join pg_type t on t.typrelid = a.attrelid
-    where t.oid = to_regtype('sync.outcome') and a.attname = 'st') then
+    where t.oid = to_regtype('sync.step') and a.attname = 'entry') then
     -- Of an earlier version, with the functions that speak of it, and one that answered nothing.
     drop type sync.outcome, sync.step cascade;
     drop function sync.lock_scope(text);
   end if;
   if to_regtype('sync.step') is null then
     create type sync.step as (
-      place integer, op_id uuid, collection text, kind text, id text, columns text[], content jsonb, stamp text);
+      place integer, op_id uuid, collection text, kind text, id text, columns text[], content jsonb, stamp text, entry tid);
     create type sync.outcome as (place integer, st text, result json);
   end if;
 end $$;
@@ -75,14 +76,14 @@ begin
   ), repeated as (
     select op.collection, op.id, min(op.place) as first_place from op group by op.collection, op.id having count(*) > 1
   ), sent as (
-    select op.*, t.columns as readable, t.id_column::text, c.seq, c.deleted, a.seq as applied_seq,
+    select op.*, t.columns as readable, t.id_column::text, c.seq, c.deleted, c.entry, a.seq as applied_seq,
       op.place > repeated.first_place as repeats
     from op
     left join sync.collection t on t.name = op.collection
     left join repeated on repeated.collection = op.collection and repeated.id = op.id
     -- OFFSET 0 keeps these look-ups by index, whatever the statistics say.
     left join lateral (
-      select c.seq, c.deleted from sync.change c
+      select c.seq, c.deleted, c.ctid as entry from sync.change c
       where c.scope = p_scope and c.collection = op.collection and c.id = op.id offset 0) c on true
     -- An operation that took effect has left its record at a later number than its base.
     left join lateral (
@@ -128,7 +129,7 @@ begin
         when judged.kind <> 'delete' then array(select jsonb_object_keys(judged.content)) end,
       case when judged.content ->> judged.id_column = judged.id then judged.content
         else judged.content || jsonb_build_object(judged.id_column, judged.id) end,
-      judged.stamp)::sync.step) filter (where judged.verdict is null),
+      judged.stamp, judged.entry)::sync.step) filter (where judged.verdict is null),
     array_agg(sync.outcome_of(judged.place, judged.op_id::text, judged.verdict)) filter (where judged.verdict is not null)
   into todo, decided from judged;
 end $$;
@@ -145,45 +146,60 @@ language plpgsql volatile security definer set search_path = '' set enable_seqsc
 #variable_conflict use_column
 declare
   caller text := sync.caller();
+  sent integer := cardinality(p_steps);
+  noted text[] := nullif(current_setting('sync.pushed_noted', true), '');
   base_of_versions bigint;
   readable text[];
+  head bigint;
+  numbers bigint[];
+  times bigint[];
+  contents json[] := p_contents;
+  number_reached bigint := sent;
+  number_noted bigint := sent;
   outcomes sync.outcome[];
-  reached bigint;
-  noted bigint;
 begin
   if not sync.may_write(p_scope) then
     raise sqlstate 'PT403' using message = 'the caller may not write the scope', hint = 'read_only';
   end if;
-  select m.version_base, t.columns into base_of_versions, readable
-  from sync.meta m, sync.collection t where t.name = p_collection;
-  with settled as materialized (
-    select step.place, step.op_id, stored.id is not null as reached, change.seq, change.changed_at,
-      case when stored.content is not null and not (step.content ?& readable and stored.content::jsonb = step.content)
-        then ',"row":' || stored.content end as told
-    from unnest(p_steps) step
+  select m.version_base, t.columns, s.seq into base_of_versions, readable, head
+  from sync.meta m, sync.collection t, sync.scope s where t.name = p_collection and s.scope = p_scope;
+  if noted[1] = p_scope and noted[2] = p_before::text and head = p_before + sent
+    and p_ids = array(select step.id from unnest(p_steps) step) then
+    -- As nearly always: the records were written and numbered in the order of the steps, and nothing else was.
+    numbers := array(select generate_series(p_before + 1, head));
+    times := array_fill(sync.micros(noted[3]::timestamptz), array[sent]);
+  else
+    select array_agg(change.seq order by step.ordinal), array_agg(sync.micros(change.changed_at) order by step.ordinal),
+      array_agg(stored.content order by step.ordinal), count(stored.id), count(change.seq)
+    into numbers, times, contents, number_reached, number_noted
+    from unnest(p_steps) with ordinality
+      step(place, op_id, collection, kind, id, columns, content, stamp, entry, ordinal)
     left join unnest(p_ids, p_contents) stored(id, content) on stored.id = step.id
     left join (
       select c.id, c.seq, c.changed_at, c.stamp from sync.change c
       where c.collection || '@' || c.scope = p_collection || '@' || p_scope and c.seq > p_before
-    ) change on change.id = step.id and change.stamp is not distinct from step.stamp
-  ), kept as (
-    insert into sync.applied (user_id, op_id, seq)
-    select caller, settled.op_id, settled.seq from settled where settled.seq is not null
-  )
-  -- Put together as texts, which hold nothing that JSON would escape: that takes half as long as json_build_object.
-  select array_agg(row(settled.place, 'applied', ('{"op":"' || settled.op_id || '","st":"applied","v":"'
-      || base_of_versions + settled.seq || '","at":' || sync.micros(settled.changed_at) || coalesce(settled.told, '') || '}')
-      ::json)::sync.outcome),
-    count(*) filter (where settled.reached), count(settled.seq)
-  into outcomes, reached, noted from settled;
-  if reached < cardinality(p_steps) then
+    ) change on change.id = step.id and change.stamp is not distinct from step.stamp;
+  end if;
+  if number_reached < sent then
     raise insufficient_privilege using
       message = 'the write did not reach the record: a policy hides it, it would leave the scope, or its id is not in canonical form';
   end if;
-  if noted < cardinality(p_steps) then
+  if number_noted < sent then
     raise sqlstate 'PT500' using message = format('the triggers of collection %L did not note the write', p_collection),
       hint = 'run the migration again, then select sync.reconcile(...)';
   end if;
+  with settled as materialized (
+    select u.* from unnest(p_steps, numbers, times, contents)
+      u(place, op_id, collection, kind, id, columns, content, stamp, entry, seq, at, stored)
+  ), kept as (
+    insert into sync.applied (user_id, op_id, seq) select caller, settled.op_id, settled.seq from settled
+  )
+  -- Put together as texts, which hold nothing that JSON would escape: that takes half as long as json_build_object.
+  select array_agg(row(settled.place, 'applied', ('{"op":"' || settled.op_id || '","st":"applied","v":"'
+      || base_of_versions + settled.seq || '","at":' || settled.at || case
+        when settled.stored is null or settled.content ?& readable and settled.stored::jsonb = settled.content then '}'
+        else ',"row":' || settled.stored || '}' end)::json)::sync.outcome)
+  into outcomes from settled;
   return outcomes;
 end $$;
 
@@ -220,7 +236,9 @@ declare
     (select string_agg(format('t.%I', name), ', ') from unnest(registered.columns) name));
 begin
   perform set_config('sync.pushed', p_collection, true), set_config('sync.pushed_ids', ids::text, true),
-    set_config('sync.pushed_stamps', array(select step.stamp from unnest(p_steps) step)::text, true);
+    set_config('sync.pushed_stamps', array(select step.stamp from unnest(p_steps) step)::text, true),
+    set_config('sync.pushed_entries', array(select step.entry from unnest(p_steps) step)::text, true),
+    set_config('sync.pushed_noted', '', true);
   case p_kind
     when 'create' then
       execute format(
