@@ -26,7 +26,8 @@ const ROWS: &str = "
     vacuum analyze";
 /// The records of a scope that rested the longest, with their versions.
 const RECORDS: &str = "select c.id, (m.version_base + c.seq)::text from sync.change c cross join sync.meta m
-    where c.collection || '@' || c.scope = 'todo@' || $1 and not c.deleted order by c.seq limit $2";
+    where c.feed + 0 = (select f.number from sync.feed f where f.scope = $1 and f.collection = 'todo')
+      and not c.deleted order by c.seq limit $2";
 const ROUNDS: usize = 21;
 
 type Answer<T> = Result<T, Box<dyn std::error::Error>>;

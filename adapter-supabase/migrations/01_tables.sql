@@ -56,20 +56,39 @@ create table if not exists sync.scope (
   floor bigint not null default 0
 ) with (fillfactor = 50);
 
--- The change index: of each row that is or was in a scope, the number of its last change.
-create table if not exists sync.change (
+-- The number that stands for a collection in a scope: short keys make short work of the index below.
+create table if not exists sync.feed (
+  number integer generated always as identity primary key,
   scope text collate "C" not null,
   collection text collate "C" not null,
+  unique (scope, collection)
+);
+
+-- The change index: of each row that is or was in a scope, the number of its last change.
+create table if not exists sync.change (
+  feed integer not null,
   id text collate "C" not null,
   seq bigint not null,
   deleted boolean not null,
   changed_at timestamptz not null,
   stamp text,
-  primary key (scope, collection, id)
+  primary key (feed, id)
 ) with (fillfactor = 80);
+do $$
+begin
+  if exists (
+    select 1 from pg_attribute where attrelid = 'sync.change'::regclass and attname = 'scope' and not attisdropped) then
+    -- Of an earlier version, which wrote out scope and collection in each row.
+    lock table sync.scope, sync.change in access exclusive mode;
+    insert into sync.feed (scope, collection) select distinct c.scope, c.collection from sync.change c order by 1, 2;
+    alter table sync.change add column feed integer;
+    update sync.change c set feed = f.number from sync.feed f where f.scope = c.scope and f.collection = c.collection;
+    alter table sync.change drop column scope, drop column collection, alter column feed set not null, add primary key (feed, id);
+  end if;
+end $$;
 -- Over an expression, so that it is never taken for the look-up of single records, not even by a plan that was made
 -- when the table was small.
-create unique index if not exists change_feed on sync.change ((collection || '@' || scope), seq);
+create unique index if not exists change_feed on sync.change ((feed + 0), seq);
 create index if not exists change_tombstones on sync.change (changed_at) where deleted;
 comment on column sync.change.stamp is 'The client''s stamp of the write; null if it came from elsewhere.';
 

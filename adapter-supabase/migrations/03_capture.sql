@@ -3,7 +3,7 @@
 -- Writes to the index what a push changed: where it found the entries there are, and entries for records that had none.
 -- False if not all was so any more, which triggers of the application can bring about: then all is to be written anew.
 create or replace function sync.note_found(
-  p_scope text, p_collection text, p_before bigint, p_time timestamptz, p_ids text[], p_deleted boolean[],
+  p_feed integer, p_before bigint, p_time timestamptz, p_ids text[], p_deleted boolean[],
   p_stamps text[], p_entries tid[]
 ) returns boolean language plpgsql security definer set search_path = '' set enable_seqscan = off as $$
 declare
@@ -14,12 +14,12 @@ begin
     update sync.change c
     set seq = p_before + u.place, deleted = u.deleted, changed_at = p_time, stamp = u.stamp
     from unnest(p_ids, p_deleted, p_stamps, p_entries) with ordinality u(id, deleted, stamp, entry, place)
-    where c.ctid = u.entry and c.scope = p_scope and c.collection = p_collection and c.id = u.id;
+    where c.ctid = u.entry and c.feed = p_feed and c.id = u.id;
     get diagnostics number_renewed = row_count;
   end if;
   if number_renewed = number_found and number_found < cardinality(p_ids) then
-    insert into sync.change (scope, collection, id, seq, deleted, changed_at, stamp)
-    select p_scope, p_collection, u.id, p_before + u.place, u.deleted, p_time, u.stamp
+    insert into sync.change (feed, id, seq, deleted, changed_at, stamp)
+    select p_feed, u.id, p_before + u.place, u.deleted, p_time, u.stamp
     from unnest(p_ids, p_deleted, p_stamps, p_entries) with ordinality u(id, deleted, stamp, entry, place)
     where u.entry is null;
   end if;
@@ -40,6 +40,7 @@ declare
   entries tid[];
   in_order boolean := false;
   before bigint;
+  feed_number integer;
   time_of_change timestamptz := clock_timestamp();
 begin
   if coalesce(cardinality(p_ids), 0) = 0 then
@@ -67,8 +68,12 @@ begin
         on conflict (scope) do update set seq = s.seq + excluded.seq
         returning s.seq - cardinality(p_ids) into before;
     end if;
+    select f.number into feed_number from sync.feed f where f.scope = p_scopes[1] and f.collection = p_collection;
+    if not found then
+      insert into sync.feed (scope, collection) values (p_scopes[1], p_collection) returning number into feed_number;
+    end if;
     if entries is not null
-      and sync.note_found(p_scopes[1], p_collection, before, time_of_change, p_ids, p_deleted, stamps, entries) then
+      and sync.note_found(feed_number, before, time_of_change, p_ids, p_deleted, stamps, entries) then
       if in_order then
         perform set_config('sync.pushed_noted', array[p_scopes[1], before::text, time_of_change::text]::text, true);
       end if;
@@ -80,14 +85,14 @@ begin
       from unnest(p_ids, p_deleted, stamps) with ordinality u(id, deleted, stamp, place)
       left join lateral (
         select c.ctid as entry from sync.change c
-        where c.scope = p_scopes[1] and c.collection = p_collection and c.id = u.id offset 0) known on true
+        where c.feed = feed_number and c.id = u.id offset 0) known on true
     ), renewed as (
       update sync.change c
       set seq = before + noted.place, deleted = noted.deleted, changed_at = time_of_change, stamp = noted.stamp
       from noted where c.ctid = noted.entry
     )
-    insert into sync.change (scope, collection, id, seq, deleted, changed_at, stamp)
-      select p_scopes[1], p_collection, noted.id, before + noted.place, noted.deleted, time_of_change, noted.stamp
+    insert into sync.change (feed, id, seq, deleted, changed_at, stamp)
+      select feed_number, noted.id, before + noted.place, noted.deleted, time_of_change, noted.stamp
       from noted where noted.entry is null;
     return;
   end if;
@@ -95,6 +100,10 @@ begin
     select distinct u.scope from unnest(p_scopes) u(scope) where u.scope is not null order by 1
     on conflict do nothing;
   perform 1 from sync.scope s where s.scope = any(p_scopes) order by s.scope for update;
+  insert into sync.feed (scope, collection)
+    select distinct u.scope, p_collection from unnest(p_scopes) u(scope)
+    where u.scope is not null
+      and not exists (select 1 from sync.feed f where f.scope = u.scope and f.collection = p_collection);
   with noted as (
     select u.scope, u.id, u.deleted, u.stamp, row_number() over (partition by u.scope order by u.place) as place
     from unnest(p_scopes, p_ids, p_deleted, stamps) with ordinality u(scope, id, deleted, stamp, place)
@@ -105,10 +114,11 @@ begin
     where s.scope = counted.scope
     returning s.scope, s.seq - counted.number as before
   )
-  insert into sync.change as c (scope, collection, id, seq, deleted, changed_at, stamp)
-    select noted.scope, p_collection, noted.id, numbered.before + noted.place, noted.deleted, time_of_change, noted.stamp
+  insert into sync.change as c (feed, id, seq, deleted, changed_at, stamp)
+    select f.number, noted.id, numbered.before + noted.place, noted.deleted, time_of_change, noted.stamp
     from noted join numbered on numbered.scope = noted.scope
-    on conflict (scope, collection, id) do update
+    join sync.feed f on f.scope = noted.scope and f.collection = p_collection
+    on conflict (feed, id) do update
     set seq = excluded.seq, deleted = excluded.deleted, changed_at = excluded.changed_at, stamp = excluded.stamp;
 end $$;
 
@@ -119,8 +129,8 @@ declare
   scopes text[];
   ids text[];
 begin
-  select array_agg(c.scope), array_agg(c.id) into scopes, ids
-  from sync.change c where c.collection = p_collection and not c.deleted;
+  select array_agg(f.scope), array_agg(c.id) into scopes, ids
+  from sync.feed f join sync.change c on c.feed = f.number where f.collection = p_collection and not c.deleted;
   perform sync.note(p_collection, scopes, ids, array_fill(true, array[coalesce(cardinality(ids), 0)]));
 end $$;
 
@@ -197,8 +207,9 @@ begin
   execute format('drop function if exists sync.%I()', 'capture_' || p_collection);
   -- Whoever has synchronized the collection starts anew if it comes back.
   update sync.scope s set seq = s.seq + 1, floor = s.seq + 1
-  where s.scope in (select c.scope from sync.change c where c.collection = p_collection);
-  delete from sync.change c where c.collection = p_collection;
+  where s.scope in (select f.scope from sync.feed f where f.collection = p_collection);
+  delete from sync.change c using sync.feed f where c.feed = f.number and f.collection = p_collection;
+  delete from sync.feed f where f.collection = p_collection;
   delete from sync.collection c where c.name = p_collection;
 end $$;
 
@@ -214,16 +225,16 @@ declare
 begin
   execute format('lock table %s in share row exclusive mode', registered.relation);
   execute format($statement$
-    with here as (select (%s)::text collate "C" as scope, %I::text collate "C" as id from %s)
+    with here as (select (%s)::text collate "C" as scope, %I::text collate "C" as id from %s),
+      noted as (
+        select f.scope, c.id from sync.feed f join sync.change c on c.feed = f.number
+        where f.collection = $1 and not c.deleted)
     select array_agg(scope), array_agg(id), array_agg(deleted) from (
       select h.scope, h.id, false as deleted from here h
-      where h.scope is not null and not exists (
-        select 1 from sync.change c
-        where c.scope = h.scope and c.collection = $1 and c.id = h.id and not c.deleted)
+      where h.scope is not null and not exists (select 1 from noted n where n.scope = h.scope and n.id = h.id)
       union all
-      select c.scope, c.id, true from sync.change c
-      where c.collection = $1 and not c.deleted
-        and not exists (select 1 from here h where h.scope = c.scope and h.id = c.id)
+      select n.scope, n.id, true from noted n
+      where not exists (select 1 from here h where h.scope = n.scope and h.id = n.id)
     ) differing
   $statement$, registered.scope_expression, registered.id_column, registered.relation)
   into scopes, ids, deleted using p_collection;

@@ -37,7 +37,8 @@ begin
   perform sync.require_reader(p_scope);
   return query
     select c.* from sync.change c
-    where c.collection || '@' || c.scope = p_collection || '@' || p_scope and c.seq > p_after
+    where c.feed + 0 = (select f.number from sync.feed f where f.scope = p_scope and f.collection = p_collection)
+      and c.seq > p_after
       and (not c.deleted or c.seq > p_no_tombstones_to)
     order by c.seq limit p_limit;
 end $$;
@@ -49,7 +50,8 @@ begin
   perform sync.require_reader(p_scope);
   return query
     select c.* from sync.change c
-    where c.scope = p_scope and c.collection = p_collection and c.id = any(p_ids);
+    where c.feed = (select f.number from sync.feed f where f.scope = p_scope and f.collection = p_collection)
+      and c.id = any(p_ids);
 end $$;
 
 -- What the index holds of live records, in the order of their ids.
@@ -59,7 +61,8 @@ begin
   perform sync.require_reader(p_scope);
   return query
     select c.* from sync.change c
-    where c.scope = p_scope and c.collection = p_collection and not c.deleted and c.id > coalesce(p_after, '')
+    where c.feed = (select f.number from sync.feed f where f.scope = p_scope and f.collection = p_collection)
+      and not c.deleted and c.id > coalesce(p_after, '')
     order by c.id limit p_limit;
 end $$;
 

@@ -79,12 +79,15 @@ begin
     select op.*, t.columns as readable, t.id_column::text, c.seq, c.deleted, c.entry, a.seq as applied_seq,
       op.place > repeated.first_place as repeats
     from op
-    left join sync.collection t on t.name = op.collection
+    left join (
+      select t.*, f.number as feed
+      from sync.collection t left join sync.feed f on f.scope = p_scope and f.collection = t.name
+    ) t on t.name = op.collection
     left join repeated on repeated.collection = op.collection and repeated.id = op.id
     -- OFFSET 0 keeps these look-ups by index, whatever the statistics say.
     left join lateral (
       select c.seq, c.deleted, c.ctid as entry from sync.change c
-      where c.scope = p_scope and c.collection = op.collection and c.id = op.id offset 0) c on true
+      where c.feed = t.feed and c.id = op.id offset 0) c on true
     -- An operation that took effect has left its record at a later number than its base.
     left join lateral (
       select a.seq from sync.applied a
@@ -177,7 +180,8 @@ begin
     left join unnest(p_ids, p_contents) stored(id, content) on stored.id = step.id
     left join (
       select c.id, c.seq, c.changed_at, c.stamp from sync.change c
-      where c.collection || '@' || c.scope = p_collection || '@' || p_scope and c.seq > p_before
+      where c.feed + 0 = (select f.number from sync.feed f where f.scope = p_scope and f.collection = p_collection)
+        and c.seq > p_before
     ) change on change.id = step.id and change.stamp is not distinct from step.stamp;
   end if;
   if number_reached < sent then
@@ -210,8 +214,9 @@ begin
   if not sync.may_write(p_scope) then
     raise sqlstate 'PT403' using message = 'the caller may not write the scope', hint = 'read_only';
   end if;
-  perform sync.note(p_collection, array_agg(c.scope), array_agg(c.id), array_agg(true))
-  from sync.change c where c.scope = p_scope and c.collection = p_collection and c.id = any(p_ids) and c.deleted;
+  perform sync.note(p_collection, array_agg(p_scope), array_agg(c.id), array_agg(true))
+  from sync.feed f join sync.change c on c.feed = f.number
+  where f.scope = p_scope and f.collection = p_collection and c.id = any(p_ids) and c.deleted;
 end $$;
 
 -- Writes steps of one kind on one collection with the same columns, all in one statement, or fails.

@@ -135,10 +135,12 @@ declare
 begin
   -- In the order of all who lock scopes.
   perform 1 from sync.scope s
-  where s.scope in (select c.scope from sync.change c where c.deleted and c.changed_at < horizon)
+  where s.scope in (
+    select f.scope from sync.feed f join sync.change c on c.feed = f.number where c.deleted and c.changed_at < horizon)
   order by s.scope for update;
   with gone as (
-    delete from sync.change c where c.deleted and c.changed_at < horizon returning c.scope, c.seq
+    delete from sync.change c using sync.feed f
+    where f.number = c.feed and c.deleted and c.changed_at < horizon returning f.scope, c.seq
   ), raised as (
     update sync.scope s set floor = greatest(s.floor, top.seq)
     from (select gone.scope, max(gone.seq) as seq from gone group by gone.scope) top
