@@ -199,7 +199,7 @@ async fn measure(bench: &mut Bench) -> Answer<()> {
     }
     // A page is one call; the sweep of a whole scope of 3,000 rows says what a row costs.
     for size in [100, 500, 1000, 3000] {
-        let sql = "select length(public.sync_pull('s3', 'todo', null, $1::text::integer)::text)";
+        let sql = "select octet_length(public.sync_pull('s3', 'todo', null, $1::text::integer)::text)";
         report(
             "pull, rows of a page",
             size,
@@ -210,7 +210,7 @@ async fn measure(bench: &mut Bench) -> Answer<()> {
         sqlx::query_scalar("select epoch || ':' || seq from sync.meta, sync.scope where scope = 's3'")
             .fetch_one(&mut bench.aside)
             .await?;
-    let empty = "select length(public.sync_pull('s3', 'todo', $1)::text)";
+    let empty = "select octet_length(public.sync_pull('s3', 'todo', $1)::text)";
     report("pull, nothing new", 0, bench.pull(empty, &cursor).await?);
 
     for (what, kind, scope) in [
@@ -218,7 +218,7 @@ async fn measure(bench: &mut Bench) -> Answer<()> {
         ("push, updates", Kind::Update, "s4"),
         ("push, deletes", Kind::Delete, "s5"),
     ] {
-        let push = format!("select length(public.sync_push('{scope}', $1::text::jsonb)::text)");
+        let push = format!("select octet_length(public.sync_push('{scope}', $1::text::jsonb)::text)");
         for number in [1, 10, 100, 500] {
             // There are not as many records to delete.
             if !(matches!(kind, Kind::Delete) && number > 100) {

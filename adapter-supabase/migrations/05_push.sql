@@ -68,11 +68,12 @@ begin
   with op as materialized (
     select o.place::integer, o.item ->> 'collection' as collection, o.item ->> 'kind' as kind,
       o.item ->> 'id' as id, (o.item ->> 'op')::uuid as op_id, (o.item ->> 'base')::bigint - base_of_versions as base,
-      case when jsonb_typeof(o.item -> 'row') = 'object' then o.item -> 'row' end as content,
-      case when jsonb_typeof(o.item -> 'fields') = 'array'
-        then array(select jsonb_array_elements_text(o.item -> 'fields')) end as fields,
+      case when jsonb_typeof(o.content) = 'object' then o.content end as content,
+      case when jsonb_typeof(o.fields) = 'array' then array(select jsonb_array_elements_text(o.fields)) end as fields,
       o.item ->> 'stamp' as stamp
-    from jsonb_array_elements(p_ops) with ordinality o(item, place)
+    from (
+      select u.item, u.place, u.item -> 'row' as content, u.item -> 'fields' as fields
+      from jsonb_array_elements(p_ops) with ordinality u(item, place) offset 0) o
   ), repeated as (
     select op.collection, op.id, min(op.place) as first_place from op group by op.collection, op.id having count(*) > 1
   ), sent as (
@@ -167,7 +168,7 @@ begin
   select m.version_base, t.columns, s.seq into base_of_versions, readable, head
   from sync.meta m, sync.collection t, sync.scope s where t.name = p_collection and s.scope = p_scope;
   if noted[1] = p_scope and noted[2] = p_before::text and head = p_before + sent
-    and p_ids = array(select step.id from unnest(p_steps) step) then
+    and p_ids::text = current_setting('sync.pushed_ids') then
     -- As nearly always: the records were written and numbered in the order of the steps, and nothing else was.
     numbers := array(select generate_series(p_before + 1, head));
     times := array_fill(sync.micros(noted[3]::timestamptz), array[sent]);
@@ -193,16 +194,17 @@ begin
       hint = 'run the migration again, then select sync.reconcile(...)';
   end if;
   with settled as materialized (
-    select u.* from unnest(p_steps, numbers, times, contents)
+    select u.place, u.op_id, u.seq, u.at,
+      case when u.stored is null or u.content ?& readable and u.stored::jsonb = u.content then '}'
+        else ',"row":' || u.stored || '}' end as told
+    from unnest(p_steps, numbers, times, contents)
       u(place, op_id, collection, kind, id, columns, content, stamp, entry, seq, at, stored)
   ), kept as (
     insert into sync.applied (user_id, op_id, seq) select caller, settled.op_id, settled.seq from settled
   )
   -- Put together as texts, which hold nothing that JSON would escape: that takes half as long as json_build_object.
   select array_agg(row(settled.place, 'applied', ('{"op":"' || settled.op_id || '","st":"applied","v":"'
-      || base_of_versions + settled.seq || '","at":' || settled.at || case
-        when settled.stored is null or settled.content ?& readable and settled.stored::jsonb = settled.content then '}'
-        else ',"row":' || settled.stored || '}' end)::json)::sync.outcome)
+      || base_of_versions + settled.seq || '","at":' || settled.at || settled.told)::json)::sync.outcome)
   into outcomes from settled;
   return outcomes;
 end $$;
@@ -229,20 +231,24 @@ declare
   written_columns text[] := array(
     select name from unnest(registered.writable) name where name = any(p_columns) and name <> registered.id_column);
   before bigint := (sync.head(p_scope)).seq;
-  ids text[] := array(select step.id from unnest(p_steps) step);
+  ids text[];
+  sent jsonb[];
+  stamps text[];
+  entries tid[];
   written text[];
   contents json[];
   -- A populated record in FROM would be kept in a store of its own, each anew. The number of steps is hidden from the
   -- planner, which would read all of a table to find a few hundred records.
   source text := format(
-    '(select jsonb_populate_record(null::%s, step.content) as r from unnest((select $1)) step offset 0) s',
+    '(select jsonb_populate_record(null::%s, content) as r from unnest((select $1)) content offset 0) s',
     registered.relation);
   content text := format('(select to_json(c) from (select %s) c)',
     (select string_agg(format('t.%I', name), ', ') from unnest(registered.columns) name));
 begin
+  select array_agg(step.id), array_agg(step.content), array_agg(step.stamp), array_agg(step.entry)
+  into ids, sent, stamps, entries from unnest(p_steps) step;
   perform set_config('sync.pushed', p_collection, true), set_config('sync.pushed_ids', ids::text, true),
-    set_config('sync.pushed_stamps', array(select step.stamp from unnest(p_steps) step)::text, true),
-    set_config('sync.pushed_entries', array(select step.entry from unnest(p_steps) step)::text, true),
+    set_config('sync.pushed_stamps', stamps::text, true), set_config('sync.pushed_entries', entries::text, true),
     set_config('sync.pushed_noted', '', true);
   case p_kind
     when 'create' then
@@ -256,7 +262,7 @@ begin
         (select string_agg(format('(s.r).%I', name), ', ') from unnest(written_columns || registered.id_column::text) name)
           || case when registered.fill_column is null then '' else ', $2' end,
         source, registered.id_column, registered.scope_expression, content)
-      into written, contents using p_steps, p_scope;
+      into written, contents using sent, p_scope;
     when 'update', 'replace' then
       execute format(
         'with source as (select (s.r).%1$I as sync_id%2$s from %3$s),
@@ -274,7 +280,7 @@ begin
             where name <> registered.id_column and name <> all(written_columns)) end),
           ''), format('%I = source.sync_id', registered.id_column)),
         registered.scope_expression, content)
-      into written, contents using p_steps, p_scope;
+      into written, contents using sent, p_scope;
     when 'delete' then
       execute format(
         'with gone as (delete from %1$s where %2$I = any($1::%3$s[]) and (%4$s)::text = $2 returning %2$I::text as id)
