@@ -57,8 +57,10 @@ end $$;
 -- (A plan may be kept from when a table was small, so functions that look up many rows one by one must not scan.)
 -- What is to become of each operation: those that are to be applied, and the results of the others. The kind of a step
 -- says how it is applied: create, update, replace, delete, or raise for the delete of what is deleted; `columns` are
--- those it names. A replaced record gets the defaults of the columns that it does not have.
-create or replace function sync.decide(p_scope text, p_ops jsonb, out todo sync.step[], out decided sync.outcome[])
+-- those it names. A replaced record gets the defaults of the columns that it does not have. `alike` says that one statement
+-- can write all that is to be applied.
+create or replace function sync.decide(
+  p_scope text, p_ops jsonb, out todo sync.step[], out decided sync.outcome[], out alike boolean)
 language plpgsql stable security definer set search_path = '' set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
@@ -118,24 +120,28 @@ begin
         when sent.kind = 'update' and sent.deleted then '{"st": "conflict"}'::jsonb
         when sent.base is null or sent.base = sent.seq then null
         else '{"st": "conflict"}'::jsonb
-      end as verdict
-    from sent
+      end as verdict,
+      case
+        when sent.kind = 'delete' and sent.deleted then 'raise'
+        when sent.kind = 'update' and sent.fields is null then 'replace'
+        else sent.kind
+      end as way,
+      case
+        when sent.kind = 'update' and sent.fields is not null then sent.fields
+        when sent.kind <> 'delete' then array(select jsonb_object_keys(sent.content))
+      end as columns
+    -- OFFSET 0, so that each is worked out once.
+    from sent offset 0
   )
   select
-    array_agg(row(judged.place, judged.op_id, judged.collection,
-      case
-        when judged.kind = 'delete' and judged.deleted then 'raise'
-        when judged.kind = 'update' and judged.fields is null then 'replace'
-        else judged.kind end,
-      judged.id,
-      case
-        when judged.kind = 'update' and judged.fields is not null then judged.fields
-        when judged.kind <> 'delete' then array(select jsonb_object_keys(judged.content)) end,
+    array_agg(row(judged.place, judged.op_id, judged.collection, judged.way, judged.id, judged.columns,
       case when judged.content ->> judged.id_column = judged.id then judged.content
         else judged.content || jsonb_build_object(judged.id_column, judged.id) end,
       judged.stamp, judged.entry)::sync.step) filter (where judged.verdict is null),
-    array_agg(sync.outcome_of(judged.place, judged.op_id::text, judged.verdict)) filter (where judged.verdict is not null)
-  into todo, decided from judged;
+    array_agg(sync.outcome_of(judged.place, judged.op_id::text, judged.verdict)) filter (where judged.verdict is not null),
+    min(judged.collection || ' ' || judged.way || coalesce(judged.columns::text, '')) filter (where judged.verdict is null)
+      = max(judged.collection || ' ' || judged.way || coalesce(judged.columns::text, '')) filter (where judged.verdict is null)
+  into todo, decided, alike from judged;
 end $$;
 
 -- After a write that took effect: keeps the operation ids, and gives the results with the new versions. `p_before` was
@@ -328,18 +334,15 @@ begin
     || sync.write_run(p_scope, p_collection, p_kind, p_columns, p_steps[half + 1:]);
 end $$;
 
--- Writes steps in their order, in runs that one statement can write.
-create or replace function sync.write_all(p_scope text, p_steps sync.step[]) returns sync.outcome[]
+-- Writes steps in their order, in runs that one statement can write; `p_alike` if they all are one.
+create or replace function sync.write_all(p_scope text, p_steps sync.step[], p_alike boolean) returns sync.outcome[]
 language plpgsql volatile security invoker set search_path = '' as $$
 declare
   run record;
   outcomes sync.outcome[] := '{}';
-  first sync.step := p_steps[1];
 begin
-  if not exists (
-    select 1 from unnest(p_steps) step
-    where step.collection <> first.collection or step.kind <> first.kind or step.columns is distinct from first.columns) then
-    return sync.write_run(p_scope, first.collection, first.kind, first.columns, p_steps);
+  if p_alike then
+    return sync.write_run(p_scope, p_steps[1].collection, p_steps[1].kind, p_steps[1].columns, p_steps);
   end if;
   for run in
     with marked as (

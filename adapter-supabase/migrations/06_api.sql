@@ -6,6 +6,7 @@ language plpgsql volatile security invoker set search_path = '' set jit = off se
 declare
   todo sync.step[];
   decided sync.outcome[];
+  alike boolean;
   written sync.outcome[] := '{}';
 begin
   if jsonb_typeof(p_ops) is distinct from 'array' then
@@ -21,13 +22,13 @@ begin
         sync.rejected('read_only', 'the caller may read the scope, not write it'))
       from jsonb_array_elements(p_ops) with ordinality o(item, place)));
   end if;
-  select d.todo, d.decided into todo, decided from sync.decide(p_scope, p_ops) d;
+  select d.todo, d.decided, d.alike into todo, decided, alike from sync.decide(p_scope, p_ops) d;
 
   if p_atomic and sync.any_other(decided, 'duplicate') then
     written := array(select sync.retry(step.place, step.op_id) from unnest(todo) step);
   elsif todo is not null then
     begin
-      written := sync.write_all(p_scope, todo);
+      written := sync.write_all(p_scope, todo, alike);
       -- Now rather than at the commit, when nobody could say any more whose fault it is.
       set constraints all immediate;
       if p_atomic and sync.any_other(written, 'applied') then
@@ -40,7 +41,7 @@ begin
         -- A deferred constraint: once more, each checked at once.
         begin
           set constraints all immediate;
-          written := sync.write_all(p_scope, todo);
+          written := sync.write_all(p_scope, todo, alike);
           if p_atomic then
             raise sqlstate 'PT422';
           end if;
@@ -162,7 +163,7 @@ grant execute on function
   sync.rejected(text, text, text), sync.outcome_of(integer, text, jsonb), sync.lock_scope(text), sync.decide(text, jsonb),
   sync.settle(text, text, bigint, sync.step[], text[], json[]),
   sync.raise_tombstones(text, text, text[]), sync.write(text, text, text, text[], sync.step[]),
-  sync.write_run(text, text, text, text[], sync.step[]), sync.write_all(text, sync.step[]),
+  sync.write_run(text, text, text, text[], sync.step[]), sync.write_all(text, sync.step[], boolean),
   sync.any_other(sync.outcome[], text), sync.retry(integer, uuid), sync.none_applied(sync.outcome[]),
   sync.with_current(text, jsonb, sync.outcome[]), sync.push_answer(sync.outcome[])
 to authenticated, service_role;
