@@ -41,6 +41,7 @@ declare
   in_order boolean := false;
   before bigint;
   feed_number integer;
+  setting text;
   time_of_change timestamptz := clock_timestamp();
 begin
   if coalesce(cardinality(p_ids), 0) = 0 then
@@ -75,7 +76,7 @@ begin
     if entries is not null
       and sync.note_found(feed_number, before, time_of_change, p_ids, p_deleted, stamps, entries) then
       if in_order then
-        perform set_config('sync.pushed_noted', array[p_scopes[1], before::text, time_of_change::text]::text, true);
+        setting := set_config('sync.pushed_noted', array[p_scopes[1], before::text, time_of_change::text]::text, true);
       end if;
       return;
     end if;

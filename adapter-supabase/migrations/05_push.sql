@@ -241,6 +241,7 @@ declare
   sent jsonb[];
   stamps text[];
   entries tid[];
+  setting text;
   written text[];
   contents json[];
   -- A populated record in FROM would be kept in a store of its own, each anew. The number of steps is hidden from the
@@ -253,9 +254,12 @@ declare
 begin
   select array_agg(step.id), array_agg(step.content), array_agg(step.stamp), array_agg(step.entry)
   into ids, sent, stamps, entries from unnest(p_steps) step;
-  perform set_config('sync.pushed', p_collection, true), set_config('sync.pushed_ids', ids::text, true),
-    set_config('sync.pushed_stamps', stamps::text, true), set_config('sync.pushed_entries', entries::text, true),
-    set_config('sync.pushed_noted', '', true);
+  -- Assignments, which need no statement as PERFORM does.
+  setting := set_config('sync.pushed', p_collection, true);
+  setting := set_config('sync.pushed_ids', ids::text, true);
+  setting := set_config('sync.pushed_stamps', stamps::text, true);
+  setting := set_config('sync.pushed_entries', entries::text, true);
+  setting := set_config('sync.pushed_noted', '', true);
   case p_kind
     when 'create' then
       execute format(
@@ -297,7 +301,7 @@ begin
       perform sync.raise_tombstones(p_scope, p_collection, ids);
       written := ids;
   end case;
-  perform set_config('sync.pushed', '', true);
+  setting := set_config('sync.pushed', '', true);
   if contents is not null and (sync.head(p_scope)).seq <> before + cardinality(ids) then
     -- Triggers of the application wrote more than the statement did, perhaps to the very rows.
     select array_agg(w.id), array_agg(r.content) into written, contents

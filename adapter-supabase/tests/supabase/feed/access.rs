@@ -207,7 +207,9 @@ async fn nobody_else_may_call_anything(project: &Project) {
         "select to_json(m) from sync.meta m, (select $1::jsonb) x",
         "select to_json(m) from sync.member m, (select $1::jsonb) x",
         "select to_json(m) from sync.access m, (select $1::jsonb) x",
+        "select to_json(sync.note_found(1, 0, now(), '{x}', '{f}', '{s}', '{null}')) from (select $1::jsonb) x",
         "select to_json(m) from sync.change m, (select $1::jsonb) x",
+        "select to_json(m) from sync.feed m, (select $1::jsonb) x",
         "select to_json(m) from sync.applied m, (select $1::jsonb) x",
         "select to_json(m) from sync.collection m, (select $1::jsonb) x",
     ] {

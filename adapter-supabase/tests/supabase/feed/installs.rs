@@ -4,7 +4,7 @@ use adapter_supabase::migration::{FeedTable, ScopeRule, UNINSTALL};
 use serde_json::{Value, json};
 
 use super::{
-    caller::{Replica, create, id, kinds},
+    caller::{Replica, create, delete, id, kinds, update},
     project::{Project, migration, todos},
 };
 
@@ -15,6 +15,7 @@ on_each_server!(
     an_older_format_is_brought_up,
     what_an_earlier_version_wrote_with_is_replaced,
     an_earlier_settling_is_not_left_beside_the_new_one,
+    entries_that_wrote_out_their_scope_keep_their_versions,
     wrong_tables_are_refused_with_the_mend,
     names_with_quotes_and_spaces_work,
     missing_triggers_fail_a_push_loudly_and_reconcile_mends_them,
@@ -137,6 +138,47 @@ async fn an_earlier_settling_is_not_left_beside_the_new_one(project: &Project) {
         .await;
     let sql = "select count(*) from pg_proc where pronamespace = 'sync'::regnamespace and proname = 'settle'";
     assert_eq!(project.value::<i64>(sql).await, 1);
+}
+
+async fn entries_that_wrote_out_their_scope_keep_their_versions(project: &Project) {
+    let ada = project.ada();
+    ada.apply("s", create(&id(1), json!({"title": "one"}))).await;
+    let seen = ada.pull("s", None, 10).await;
+    ada.apply("s", create(&id(2), json!({"title": "two"}))).await;
+    ada.apply("s", create(&id(3), json!({"title": "three"}))).await;
+    ada.apply("s", delete(&id(3), None)).await;
+    let new = ada.pull("s", seen["cursor"].as_str(), 10).await;
+    assert_eq!(new["changes"].as_array().unwrap().len(), 2);
+    // The index as it was before a number stood for a collection in a scope.
+    project
+        .run(
+            r#"alter table sync.change add column scope text collate "C", add column collection text collate "C";
+             update sync.change c set scope = f.scope, collection = f.collection from sync.feed f where f.number = c.feed;
+             alter table sync.change drop column feed, alter column scope set not null, alter column collection set not null,
+               add primary key (scope, collection, id);
+             create unique index change_feed on sync.change ((collection || '@' || scope), seq);
+             drop table sync.feed;
+             drop type sync.outcome, sync.step cascade;
+             create type sync.step as (
+               place integer, op_id uuid, collection text, kind text, id text, columns text[], content jsonb, stamp text);
+             create type sync.outcome as (place integer, st text, result json)"#,
+        )
+        .await;
+    project.run(&migration().to_sql().unwrap()).await;
+    let again = ada.pull("s", seen["cursor"].as_str(), 10).await;
+    assert_eq!(
+        (&again["changes"], &again["cursor"]),
+        (&new["changes"], &new["cursor"])
+    );
+    let base = new["changes"][0]["v"].as_str();
+    ada.apply("s", update(&id(2), base, json!({"title": "later"})))
+        .await;
+    ada.apply("t", create(&id(4), json!({"title": "four"}))).await;
+    let later = ada.pull("s", again["cursor"].as_str(), 10).await;
+    assert_eq!(later["changes"][0]["row"]["title"], "later");
+    let columns = "select count(*) from pg_attribute where attrelid = 'sync.change'::regclass
+        and attname in ('scope', 'collection') and not attisdropped";
+    assert_eq!(project.value::<i64>(columns).await, 0);
 }
 
 async fn wrong_tables_are_refused_with_the_mend(project: &Project) {

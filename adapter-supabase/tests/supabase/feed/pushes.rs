@@ -23,6 +23,8 @@ on_each_server!(
     an_id_that_is_not_canonical_is_rejected,
     a_row_changed_by_a_trigger_comes_back_as_stored,
     what_triggers_write_beside_a_push_has_no_stamp_of_it,
+    what_triggers_did_to_records_of_a_later_run_is_found,
+    records_that_are_reached_in_another_order_get_their_own_stamps,
     records_that_exchange_their_ids_in_one_statement_are_both_told,
     the_scope_column_is_filled_and_rows_stay_in_their_scope,
     a_collection_with_scopes_by_key_and_number_ids_works,
@@ -409,6 +411,73 @@ async fn what_triggers_write_beside_a_push_has_no_stamp_of_it(project: &Project)
         ]
     );
     assert_eq!(states[0]["row"]["amount"], 6);
+}
+
+async fn what_triggers_did_to_records_of_a_later_run_is_found(project: &Project) {
+    let ada = project.ada();
+    ada.apply("s", create(&id(1), json!({"title": "old"}))).await;
+    // After the decision, one record of the batch gets another entry, and one that had none gets a tombstone.
+    project
+        .run(&format!(
+            "create function public.beside() returns trigger language plpgsql as $$
+             begin
+               if new.title = 'first' then
+                 update public.todo set amount = 7 where id = '{0}';
+                 insert into public.todo (id, scope, title) values ('{1}', new.scope, 'gone');
+                 delete from public.todo where id = '{1}';
+               end if;
+               return null;
+             end $$;
+             create trigger beside after insert on public.todo for each row execute function public.beside()",
+            id(1),
+            id(3)
+        ))
+        .await;
+    let mut batch = [
+        create(&id(2), json!({"title": "first"})),
+        update(&id(1), None, json!({"title": "new"})),
+        create(&id(3), json!({"title": "made", "amount": 3})),
+    ];
+    for (number, op) in batch.iter_mut().enumerate() {
+        op["stamp"] = json!(format!("stamp {number}"));
+    }
+    let results = ada.push("s", &batch).await;
+    assert_eq!(kinds(&results), ["applied"; 3], "{results:?}");
+    let states = ada.get("s", &[&id(2), &id(1), &id(3)]).await;
+    for (place, (state, result)) in states.iter().zip(&results).enumerate() {
+        assert_eq!(
+            (&state["v"], &state["at"], &state["stamp"]),
+            (&result["v"], &result["at"], &batch[place]["stamp"])
+        );
+    }
+    assert_eq!(
+        (&states[1]["row"]["title"], &states[1]["row"]["amount"]),
+        (&json!("new"), &json!(7))
+    );
+    assert_eq!(states[2]["row"]["amount"], 3);
+}
+
+async fn records_that_are_reached_in_another_order_get_their_own_stamps(project: &Project) {
+    let ada = project.ada();
+    let made: Vec<_> = (1..=9)
+        .map(|n| create(&id(n), json!({"title": n.to_string()})))
+        .collect();
+    assert_eq!(kinds(&ada.push("s", &made).await), ["applied"; 9]);
+    // One statement deletes them in the order of its index.
+    let order = [5, 1, 9, 3];
+    let mut batch: Vec<_> = order.iter().map(|n| delete(&id(*n), None)).collect();
+    for (number, op) in batch.iter_mut().enumerate() {
+        op["stamp"] = json!(format!("stamp {number}"));
+    }
+    let results = ada.push("s", &batch).await;
+    for (place, n) in order.iter().enumerate() {
+        let state = &ada.get("s", &[&id(*n)]).await[0];
+        assert_eq!(state["deleted"], true);
+        assert_eq!(
+            (&state["v"], &state["stamp"]),
+            (&results[place]["v"], &batch[place]["stamp"])
+        );
+    }
 }
 
 async fn records_that_exchange_their_ids_in_one_statement_are_both_told(project: &Project) {
