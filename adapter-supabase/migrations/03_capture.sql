@@ -3,8 +3,7 @@
 -- Writes to the index what a push changed: where it found the entries there are, and entries for records that had none.
 -- False if not all was so any more, which triggers of the application can bring about: then all is to be written anew.
 create or replace function sync.note_found(
-  p_feed integer, p_before bigint, p_time timestamptz, p_ids text[], p_deleted boolean[],
-  p_stamps text[], p_entries tid[]
+  p_feed integer, p_before bigint, p_time timestamptz, p_ids text[], p_deleted boolean[], p_stamps text[], p_entries tid[]
 ) returns boolean language plpgsql security definer set search_path = '' set enable_seqscan = off as $$
 declare
   number_found integer := cardinality(array_remove(p_entries, null));
@@ -42,14 +41,14 @@ declare
   before bigint;
   feed_number integer;
   setting text;
-  time_of_change timestamptz := clock_timestamp();
+  time_of_change timestamptz;
 begin
   if coalesce(cardinality(p_ids), 0) = 0 then
     return;
   end if;
   if current_setting('sync.pushed', true) = p_collection then
     stamps := current_setting('sync.pushed_stamps');
-    entries := current_setting('sync.pushed_entries');
+    entries := current_setting('sync.pushed_entries', true);
     in_order := p_ids = current_setting('sync.pushed_ids')::text[];
     if not in_order then
       select array_agg(pushed.stamp order by u.place),
@@ -69,6 +68,7 @@ begin
         on conflict (scope) do update set seq = s.seq + excluded.seq
         returning s.seq - cardinality(p_ids) into before;
     end if;
+    time_of_change := clock_timestamp();
     select f.number into feed_number from sync.feed f where f.scope = p_scopes[1] and f.collection = p_collection;
     if not found then
       insert into sync.feed (scope, collection) values (p_scopes[1], p_collection) returning number into feed_number;
@@ -101,6 +101,7 @@ begin
     select distinct u.scope from unnest(p_scopes) u(scope) where u.scope is not null order by 1
     on conflict do nothing;
   perform 1 from sync.scope s where s.scope = any(p_scopes) order by s.scope for update;
+  time_of_change := clock_timestamp();
   insert into sync.feed (scope, collection)
     select distinct u.scope, p_collection from unnest(p_scopes) u(scope)
     where u.scope is not null

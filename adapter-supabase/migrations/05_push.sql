@@ -13,7 +13,7 @@ begin
     where t.oid = to_regtype('sync.step') and a.attname = 'entry') then
     -- Of an earlier version, with the functions that speak of it, and one that answered nothing.
     drop type sync.outcome, sync.step cascade;
-    drop function sync.lock_scope(text);
+    drop function if exists sync.lock_scope(text);
   end if;
   if to_regtype('sync.step') is null then
     create type sync.step as (
