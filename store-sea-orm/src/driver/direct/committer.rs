@@ -13,7 +13,7 @@ use sync_core::{ErrorKind, Result, SyncError};
 use super::{
     DirectTransaction, Lent,
     checkpoint::{Checkpoints, Next},
-    finish_now, lock, statement,
+    finish_now, lock, statement, try_lock,
 };
 use crate::{
     driver::{Step, Transaction, Write},
@@ -117,10 +117,11 @@ impl Committer {
         self.checkpoints.act(next, &self.connection);
     }
 
-    /// Runs a write in a transaction of its own, unless that does not begin at once, as when another program writes.
+    /// Runs a write in a transaction of its own, unless that does not begin at once, as when another program writes, or
+    /// somebody reads on this connection.
     pub(super) fn commit_at_once(&self, write: &mut dyn Attempt) -> Option<Result<()>> {
         let begun = {
-            let connection = lock(&self.connection);
+            let connection = try_lock(&self.connection)?;
             let begun = connection
                 .busy_timeout(Duration::ZERO)
                 .map_err(|error| from_rusqlite(&error))

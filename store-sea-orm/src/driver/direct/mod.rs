@@ -15,7 +15,7 @@ mod visit;
 mod writer;
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, Weak,
+    Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -108,6 +108,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// As [`lock`], unless somebody has it.
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(guard)) => Some(guard.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
 /// Runs work whose every step ends at once, as all statements of this driver do.
 fn finish_now<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     work.now_or_never().unwrap_or_else(|| {
@@ -137,7 +146,7 @@ impl DirectDatabase {
         if let Readers::Own(idle, writer) = &self.readers
             && (few || !idle.needed.load(Ordering::Relaxed))
             && let Some(writer) = writer.upgrade()
-            && let Ok(connection) = writer.try_lock()
+            && let Some(connection) = try_lock(&writer)
             // Within a transaction for writing it would see what is not committed.
             && connection.is_autocommit()
         {
@@ -159,7 +168,7 @@ impl DirectDatabase {
             Readers::Writer(_) => Some(0),
             Readers::Own(_, writer) => {
                 let writer = writer.upgrade()?;
-                let connection = writer.try_lock().ok()?;
+                let connection = try_lock(&writer)?;
                 statement::pragma(&connection, DATA_VERSION).ok()
             }
         }
@@ -184,7 +193,7 @@ impl DirectDatabase {
             return None;
         };
         let writer = writer.upgrade()?;
-        let connection = writer.try_lock().ok()?;
+        let connection = try_lock(&writer)?;
         // Within a transaction for writing it would see what is not committed.
         if !connection.is_autocommit() {
             return None;

@@ -11,10 +11,11 @@ use std::{
 };
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use sync_core::Result;
 use tempfile::TempDir;
 
-use super::{DirectDatabase, Place, Readers, lock, open};
+use super::{DirectDatabase, Place, Readers, VisitedRow, lock, open};
 use crate::{
     Durability, OpenOptions,
     dialect::Dialect,
@@ -194,6 +195,25 @@ async fn a_short_write_does_not_hold_the_task_up_while_another_program_writes() 
     assert!(futures::poll!(&mut write).is_pending());
     other.execute_batch("COMMIT").unwrap();
     assert_ne!(write.await.unwrap(), thread::current().id());
+}
+
+#[tokio::test]
+async fn a_short_write_does_not_hold_the_task_up_while_somebody_reads_on_its_connection() {
+    let folder = TempDir::new().unwrap();
+    let database = database_with(&folder, Durability::Normal).await;
+    database.write(TimedInsert::default(), ()).await.unwrap();
+    let mut write = Box::pin(database.write(TimedInsert::default(), ()));
+    let mut polls = Vec::new();
+    let mut while_reading = |_: &VisitedRow<'_>| {
+        polls.push((&mut write).now_or_never().is_none());
+        Ok(())
+    };
+    database
+        .visit(sql("SELECT n FROM t"), &mut while_reading)
+        .unwrap();
+    assert_eq!(polls, [true]);
+    assert_ne!(write.await.unwrap(), thread::current().id());
+    assert_eq!(own_connections(&database), 0, "it was the writer's connection");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::{
     hint, mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, TryLockError,
+        Arc, Mutex,
         atomic::{AtomicU32, AtomicUsize, Ordering},
         mpsc::{self, Receiver, Sender, TryRecvError},
     },
@@ -21,7 +21,7 @@ use super::{
     DirectTransaction,
     checkpoint::Next,
     committer::{Attempt, Attempted, Committer, Job, ended_early},
-    lock,
+    lock, try_lock,
 };
 use crate::{driver::Write, error::stopped};
 
@@ -166,11 +166,7 @@ impl Writer {
         if !self.is_quick || self.line.waiting.load(Ordering::SeqCst) > 0 || self.is_kept_away() {
             return None;
         }
-        let mut committer = match self.line.committer.try_lock() {
-            Ok(committer) => committer,
-            Err(TryLockError::Poisoned(committer)) => committer.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
+        let mut committer = try_lock(&self.line.committer)?;
         let committer = committer.as_mut()?;
         let began = Instant::now();
         let outcome = committer.commit_at_once(write)?;
