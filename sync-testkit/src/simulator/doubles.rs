@@ -304,7 +304,10 @@ pub const MISTAKES: &[(&str, Mistake)] = &[
         "keeps_cursor_at_eviction",
         Mistake::Client(ClientMistake::KeepsCursorAtEviction),
     ),
-    ("ignores_scopes", Mistake::Client(ClientMistake::IgnoresScopes)),
+    (
+        "client_ignores_scopes",
+        Mistake::Client(ClientMistake::IgnoresScopes),
+    ),
     (
         "ignores_store_errors",
         Mistake::Client(ClientMistake::IgnoresStoreErrors),

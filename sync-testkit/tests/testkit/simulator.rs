@@ -115,6 +115,9 @@ fn every_mistake_that_a_trap_knows_is_looked_for_in_plans_too() {
     for (place, mistake) in listed.iter().enumerate() {
         assert!(!listed[..place].contains(mistake), "{mistake:?} twice");
     }
+    for (name, mistake) in MISTAKES {
+        assert_eq!(Mistake::named(name), Some(*mistake), "two are called {name}");
+    }
 }
 
 #[test]
