@@ -191,10 +191,17 @@ async fn a_short_write_does_not_hold_the_task_up_while_another_program_writes() 
     let database = database_with(&folder, Durability::Normal).await;
     let other = rusqlite::Connection::open(folder.path().join("store.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (polled, was_polled) = channel();
+    let other = thread::spawn(move || {
+        // A poll that waits for the lock would never end otherwise.
+        let _ = was_polled.recv_timeout(Duration::from_secs(2));
+        other.execute_batch("COMMIT").unwrap();
+    });
     let mut write = Box::pin(database.write(TimedInsert::default(), ()));
     assert!(futures::poll!(&mut write).is_pending());
-    other.execute_batch("COMMIT").unwrap();
+    polled.send(()).unwrap();
     assert_ne!(write.await.unwrap(), thread::current().id());
+    other.join().unwrap();
 }
 
 #[tokio::test]

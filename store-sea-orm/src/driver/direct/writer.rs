@@ -35,8 +35,8 @@ const PATIENCE: Duration = Duration::from_micros(50);
 /// How many rows a write may touch that is made in the calling task.
 const SHORT: usize = 8;
 
-/// A write in the calling task that takes longer than this has met a slow disk. Tasks should not hold their thread
-/// for longer than some 100 us; see [`tokio::task::yield_now`] for what else they do not let run.
+/// A write in the calling task that takes longer than this has met a slow disk, or is a large one. Real time, since it is
+/// the thread of real tasks that is held up; which way a write goes changes nothing about what comes of it.
 const TOO_LONG: Duration = Duration::from_millis(1);
 
 /// How many writes go to the thread after one that took too long.
