@@ -1,6 +1,6 @@
 -- The change feed, 1 of 6: what it keeps.
 --
--- All files together are one idempotent step to format 1: run again they change nothing, and run over an older
+-- All files together are one idempotent step to format 2: run again they change nothing, and run over an older
 -- format they bring it up. No column is added to the tables of the application.
 
 do $$
@@ -18,8 +18,8 @@ begin
   end loop;
   if to_regclass('sync.meta') is not null then
     select format into installed from sync.meta;
-    if installed > 1 then
-      raise exception 'the change feed here has format %, this is format 1: use the newer migration', installed;
+    if installed > 2 then
+      raise exception 'the change feed here has format %, this is format 2: use the newer migration', installed;
     end if;
   elsif to_regnamespace('sync') is not null then
     raise exception 'there is a schema "sync" that is not the change feed''s';
@@ -29,7 +29,7 @@ end $$;
 create schema if not exists sync;
 comment on schema sync is 'Change feed for offline clients. Not to be exposed through the API.';
 
--- One row. `epoch` names this incarnation of the database, `fingerprint` what it was made in, and a version is
+-- One row. `format` is raised by each version that an earlier one must not overwrite. `epoch` names this incarnation of the database, `fingerprint` what it was made in, and a version is
 -- `version_base` + the number of a change, so that versions of a later incarnation are all greater.
 create table if not exists sync.meta (
   single boolean primary key default true check (single),

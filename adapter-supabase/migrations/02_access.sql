@@ -93,7 +93,7 @@ language sql volatile set search_path = '' as $$
 $$;
 
 insert into sync.meta (format, fingerprint, version_base)
-values (1, sync.fingerprint(), sync.fresh_version_base())
+values (2, sync.fingerprint(), sync.fresh_version_base())
 on conflict (single) do update set format = excluded.format where sync.meta.format <> excluded.format;
 
 -- Starts a new epoch: every client synchronizes anew, and keeps what it has not sent yet.

@@ -8,18 +8,24 @@ create or replace function sync.note_found(
 declare
   number_found integer := cardinality(array_remove(p_entries, null));
   number_renewed integer := 0;
+  -- (Of arrays the planner expects few elements, of a series many: then it would read the whole index.)
+  numbers bigint[] := array(select generate_series(p_before + 1, p_before + cardinality(p_ids)));
 begin
   if number_found > 0 then
     update sync.change c
-    set seq = p_before + u.place, deleted = u.deleted, changed_at = p_time, stamp = u.stamp
-    from unnest(p_ids, p_deleted, p_stamps, p_entries) with ordinality u(id, deleted, stamp, entry, place)
+    set seq = u.seq, deleted = u.deleted, changed_at = p_time, stamp = u.stamp
+    from (
+      select unnest(p_ids) as id, unnest(p_deleted) as deleted, unnest(p_stamps) as stamp, unnest(p_entries) as entry,
+        unnest(numbers) as seq) u
     where c.ctid = u.entry and c.feed = p_feed and c.id = u.id;
     get diagnostics number_renewed = row_count;
   end if;
   if number_renewed = number_found and number_found < cardinality(p_ids) then
     insert into sync.change (feed, id, seq, deleted, changed_at, stamp)
-    select p_feed, u.id, p_before + u.place, u.deleted, p_time, u.stamp
-    from unnest(p_ids, p_deleted, p_stamps, p_entries) with ordinality u(id, deleted, stamp, entry, place)
+    select p_feed, u.id, u.seq, u.deleted, p_time, u.stamp
+    from (
+      select unnest(p_ids) as id, unnest(p_deleted) as deleted, unnest(p_stamps) as stamp, unnest(p_entries) as entry,
+        unnest(numbers) as seq) u
     where u.entry is null;
   end if;
   return number_renewed = number_found;
@@ -194,6 +200,7 @@ begin
   on conflict (name) do update
   set id_type = excluded.id_type, fill_column = excluded.fill_column, columns = excluded.columns,
     writable = excluded.writable;
+  perform sync.make_update(p_collection);
 end $$;
 
 -- Takes a table out of the feed. Clients keep what they have.
@@ -206,7 +213,8 @@ begin
   foreach name in array array['sync_inserted', 'sync_updated', 'sync_deleted', 'sync_truncated'] loop
     execute format('drop trigger if exists %I on %s', name, registered.relation);
   end loop;
-  execute format('drop function if exists sync.%I()', 'capture_' || p_collection);
+  execute format('drop function if exists sync.%I(), sync.%I(jsonb[], text, text)',
+    'capture_' || p_collection, 'update_' || p_collection);
   -- Whoever has synchronized the collection starts anew if it comes back.
   update sync.scope s set seq = s.seq + 1, floor = s.seq + 1
   where s.scope in (select f.scope from sync.feed f where f.collection = p_collection);

@@ -208,7 +208,8 @@ language plpgsql volatile security definer set search_path = '' set jit = off se
 begin
   perform sync.check_epoch();
   return (
-    select json_build_object('format', m.format, 'epoch', m.epoch, 'now', sync.micros(clock_timestamp()),
+    -- The format is that of the calls and their answers, which clients know.
+    select json_build_object('format', 1, 'epoch', m.epoch, 'now', sync.micros(clock_timestamp()),
       'user', sync.caller(), 'max_page', 5000, 'max_push', 500, 'collections', (
         select coalesce(json_object_agg(c.name, json_build_object(
           'id', c.id_column, 'columns', c.columns, 'writable', c.writable) order by c.name), '{}')

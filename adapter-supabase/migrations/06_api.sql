@@ -4,9 +4,8 @@
 create or replace function public.sync_push(p_scope text, p_ops jsonb, p_atomic boolean default false) returns json
 language plpgsql volatile security invoker set search_path = '' set jit = off set plan_cache_mode = force_generic_plan as $$
 declare
-  todo sync.step[];
+  todo sync.run[];
   decided sync.outcome[];
-  alike boolean;
   written sync.outcome[] := '{}';
 begin
   if jsonb_typeof(p_ops) is distinct from 'array' then
@@ -17,18 +16,18 @@ begin
   end if;
   perform sync.check_epoch();
   if not sync.lock_scope(p_scope) then
-    return sync.push_answer(array(
+    return sync.push_answer('{}', array(
       select sync.outcome_of(o.place::integer, o.item ->> 'op',
         sync.rejected('read_only', 'the caller may read the scope, not write it'))
       from jsonb_array_elements(p_ops) with ordinality o(item, place)));
   end if;
-  select d.todo, d.decided, d.alike into todo, decided, alike from sync.decide(p_scope, p_ops) d;
+  select d.todo, d.decided into todo, decided from sync.decide(p_scope, p_ops) d;
 
   if p_atomic and sync.any_other(decided, 'duplicate') then
-    written := array(select sync.retry(step.place, step.op_id) from unnest(todo) step);
+    written := sync.none_applied(todo, '{}');
   elsif todo is not null then
     begin
-      written := sync.write_all(p_scope, todo, alike);
+      written := sync.write_all(p_scope, todo);
       -- Now rather than at the commit, when nobody could say any more whose fault it is.
       set constraints all immediate;
       if p_atomic and sync.any_other(written, 'applied') then
@@ -36,21 +35,21 @@ begin
       end if;
     exception
       when sqlstate 'PT422' then
-        written := sync.none_applied(written);
+        written := sync.none_applied(todo, written);
       when integrity_constraint_violation then
         -- A deferred constraint: once more, each checked at once.
         begin
           set constraints all immediate;
-          written := sync.write_all(p_scope, todo, alike);
+          written := sync.write_all(p_scope, todo);
           if p_atomic then
             raise sqlstate 'PT422';
           end if;
         exception when sqlstate 'PT422' then
-          written := sync.none_applied(written);
+          written := sync.none_applied(todo, written);
         end;
     end;
   end if;
-  return sync.push_answer(sync.with_current(p_scope, p_ops, decided) || written);
+  return sync.push_answer(sync.with_current(p_scope, p_ops, decided), written);
 end $$;
 
 create or replace function sync.any_other(p_outcomes sync.outcome[], p_st text) returns boolean
@@ -62,10 +61,11 @@ create or replace function sync.retry(p_place integer, p_op_id uuid) returns syn
   sync.outcome_of(p_place, p_op_id::text, '{"st": "retry", "msg": "another operation of the batch did not apply"}');
 
 -- The outcomes of a batch that was rolled back.
-create or replace function sync.none_applied(p_outcomes sync.outcome[]) returns sync.outcome[]
+create or replace function sync.none_applied(p_runs sync.run[], p_written sync.outcome[]) returns sync.outcome[]
 language sql stable set search_path = '' as $$
-  select array_agg(case o.st when 'applied' then sync.retry(o.place, (o.result ->> 'op')::uuid) else o end)
-  from unnest(p_outcomes) o
+  select array_agg(coalesce(fault, sync.retry(step.place, step.op_id)) order by step.place)
+  from unnest(p_runs) run cross join unnest(run.places, run.op_ids) step(place, op_id)
+  left join unnest(p_written) fault on fault.place = step.place and fault.st <> 'applied'
 $$;
 
 -- Adds to each conflict the state that the record is in.
@@ -77,7 +77,7 @@ begin
   end if;
   return (
     with decided as (
-      select o as outcome, o.result, op.item ->> 'collection' as collection, op.item ->> 'id' as id,
+      select o as outcome, o.results::jsonb as result, op.item ->> 'collection' as collection, op.item ->> 'id' as id,
         o.st = 'conflict' as conflicts
       from unnest(p_outcomes) o cross join lateral (select p_ops -> (o.place - 1) as item) op
     ), current as materialized (
@@ -86,16 +86,22 @@ begin
       cross join lateral sync.states(c.collection, p_scope, c.ids) s
     )
     select array_agg(case when c.id is null then d.outcome else
-      sync.outcome_of((d.outcome).place, d.result ->> 'op', d.result::jsonb || jsonb_build_object('current', c.state)) end)
+      sync.outcome_of((d.outcome).place, d.result ->> 'op', d.result || jsonb_build_object('current', c.state)) end)
     from decided d left join current c on d.conflicts and c.collection = d.collection and c.id = d.id);
 end $$;
 
--- The results in the order of the operations.
-create or replace function sync.push_answer(p_outcomes sync.outcome[]) returns json
+-- The results in the order of the operations. Those of what was written are in it.
+create or replace function sync.push_answer(p_decided sync.outcome[], p_written sync.outcome[]) returns json
 language plpgsql volatile set search_path = '' as $$
+declare
+  results text;
 begin
-  return json_build_object('now', sync.micros(clock_timestamp()), 'results', (
-    select coalesce(json_agg(o.result order by o.place), '[]') from unnest(p_outcomes) o));
+  if coalesce(cardinality(p_decided), 0) = 0 then
+    select string_agg(o.results, ',') into results from unnest(p_written) o;
+  else
+    select string_agg(o.results, ',' order by o.place) into results from unnest(p_decided || p_written) o;
+  end if;
+  return concat('{"now":', sync.micros(clock_timestamp()), ',"results":[', results, ']}');
 end $$;
 
 -- One poke for each scope and transaction, at the commit. It carries no content; clients pull.
@@ -161,11 +167,12 @@ grant execute on function
   sync.live_entries(text, text, text, integer), sync.micros(timestamptz), sync.state(text, bigint, timestamptz, text, json),
   sync.states(text, text, text[]), sync.page(text, text, text, integer, boolean), sync.is_transient(text),
   sync.rejected(text, text, text), sync.outcome_of(integer, text, jsonb), sync.lock_scope(text), sync.decide(text, jsonb),
-  sync.settle(text, text, bigint, sync.step[], text[], json[]),
-  sync.raise_tombstones(text, text, text[]), sync.write(text, text, text, text[], sync.step[]),
-  sync.write_run(text, text, text, text[], sync.step[]), sync.write_all(text, sync.step[], boolean),
-  sync.any_other(sync.outcome[], text), sync.retry(integer, uuid), sync.none_applied(sync.outcome[]),
-  sync.with_current(text, jsonb, sync.outcome[]), sync.push_answer(sync.outcome[])
+  sync.columns_of(jsonb, text), sync.sent_rows(sync.collection), sync.told_content(sync.collection),
+  sync.update_statement(sync.collection, text[], boolean), sync.settle(text, sync.run, bigint, text[], json[]), sync.raise_tombstones(text, text, text[]),
+  sync.write(text, sync.run), sync.part_of(sync.run, integer, integer), sync.write_run(text, sync.run),
+  sync.write_all(text, sync.run[]), sync.any_other(sync.outcome[], text), sync.retry(integer, uuid),
+  sync.none_applied(sync.run[], sync.outcome[]), sync.with_current(text, jsonb, sync.outcome[]),
+  sync.push_answer(sync.outcome[], sync.outcome[])
 to authenticated, service_role;
 revoke execute on function
   public.sync_pull(text, text, text, integer, boolean), public.sync_get(text, text, jsonb),
@@ -175,4 +182,6 @@ grant execute on function
   public.sync_pull(text, text, text, integer, boolean), public.sync_get(text, text, jsonb),
   public.sync_list_ids(text, text, text, integer), public.sync_push(text, jsonb, boolean), public.sync_status()
 to authenticated, service_role;
+-- Of tables that take part already.
+do $$ begin perform sync.make_update(c.name) from sync.collection c; end $$;
 notify pgrst, 'reload schema';

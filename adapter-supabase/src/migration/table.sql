@@ -11,10 +11,22 @@ declare
   deleted boolean[];
   scopes_before text[];
   ids_before text[];
+  -- Whether it is a push that writes, and no trigger of the application has written to any collection since it began:
+  -- then the rows are as the statement left them.
+  alone boolean := coalesce(
+    current_setting('sync.pushed', true) = {collection_literal} and current_setting('sync.captured', true) = '', false);
+  setting text := set_config('sync.captured', 'yes', true);
 begin
   if tg_op = 'TRUNCATE' then
     perform sync.note_truncated({collection_literal});
     return null;
+  elsif alone then
+    if tg_op = 'DELETE' then
+      select array_agg(({scope})::text), array_agg({id}::text) into scopes, ids from old_rows;
+    else
+      select array_agg(({scope})::text), array_agg({id}::text) into scopes, ids from new_rows;
+    end if;
+    deleted := array_fill(tg_op = 'DELETE', array[coalesce(cardinality(ids), 0)]);
   elsif tg_op = 'DELETE' then
     select array_agg(touched.scope), array_agg(touched.id::text), array_agg(here.id is null) into scopes, ids, deleted
     from (select ({scope})::text as scope, {id} as id from old_rows) touched

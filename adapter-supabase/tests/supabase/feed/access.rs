@@ -223,7 +223,7 @@ async fn nobody_else_may_call_anything(project: &Project) {
     for call in [
         "select to_json(sync.entries('t', 'todo', '{x}')) from (select $1::jsonb) x",
         "select to_json(sync.lock_scope('t')) from (select $1::jsonb) x",
-        "select to_json(sync.settle('t', 'todo', 0, '{}', '{}', '{}')) from (select $1::jsonb) x",
+        "select to_json(sync.settle('t', null, 0, '{}', '{}')) from (select $1::jsonb) x",
         "select to_json(sync.raise_tombstones('t', 'todo', '{x}')) from (select $1::jsonb) x",
     ] {
         assert_eq!(

@@ -12,6 +12,7 @@ on_each_server!(
     installing_again_changes_nothing,
     rows_from_before_the_installation_are_delivered,
     a_newer_format_is_not_overwritten,
+    the_migration_of_the_format_before_refuses_to_run_over_this_one,
     an_older_format_is_brought_up,
     what_an_earlier_version_wrote_with_is_replaced,
     an_earlier_settling_is_not_left_beside_the_new_one,
@@ -57,10 +58,28 @@ async fn rows_from_before_the_installation_are_delivered(project: &Project) {
 }
 
 async fn a_newer_format_is_not_overwritten(project: &Project) {
-    project.run("update sync.meta set format = 2").await;
+    project.run("update sync.meta set format = 3").await;
     let refusal = project.refusal(&migration().to_sql().unwrap()).await;
     assert!(refusal.contains("use the newer migration"), "{refusal}");
-    assert_eq!(project.value::<i32>("select format from sync.meta").await, 2);
+    assert_eq!(project.value::<i32>("select format from sync.meta").await, 3);
+}
+
+async fn the_migration_of_the_format_before_refuses_to_run_over_this_one(project: &Project) {
+    // What the migration of format 1 asked before it changed anything.
+    let refusal = project
+        .refusal(
+            "do $$
+             declare
+               installed integer;
+             begin
+               select format into installed from sync.meta;
+               if installed > 1 then
+                 raise exception 'the change feed here has format %, this is format 1: use the newer migration', installed;
+               end if;
+             end $$",
+        )
+        .await;
+    assert!(refusal.contains("use the newer migration"), "{refusal}");
 }
 
 async fn an_older_format_is_brought_up(project: &Project) {
@@ -84,7 +103,7 @@ async fn an_older_format_is_brought_up(project: &Project) {
         .apply("s", create(&id(2), json!({"title": "two"})))
         .await;
     project.run("truncate public.todo cascade").await;
-    assert_eq!(project.value::<i32>("select format from sync.meta").await, 1);
+    assert_eq!(project.value::<i32>("select format from sync.meta").await, 2);
     replica.sync(&project.ada(), "s").await;
     assert!(
         replica.rows.is_empty(),
@@ -98,7 +117,7 @@ async fn what_an_earlier_version_wrote_with_is_replaced(project: &Project) {
     // Types and functions as they were before a result told its kind beside it.
     project
         .run(
-            "drop type sync.outcome, sync.step cascade; drop function sync.lock_scope(text);
+            "drop type sync.outcome, sync.run cascade; drop function sync.lock_scope(text);
              create type sync.step as (
                place integer, op_id uuid, collection text, kind text, id text, columns text[], content jsonb, stamp text);
              create type sync.outcome as (place integer, result jsonb);
@@ -126,9 +145,14 @@ async fn what_an_earlier_version_wrote_with_is_replaced(project: &Project) {
 async fn an_earlier_settling_is_not_left_beside_the_new_one(project: &Project) {
     project
         .run(
-            "create function sync.settle(
-               p_scope text, p_collection text, p_before bigint, p_steps sync.step[], p_ids text[], p_contents jsonb[]
-             ) returns sync.outcome[] language sql as 'select null::sync.outcome[]'",
+            "drop type sync.outcome, sync.run cascade;
+             create type sync.step as (
+               place integer, op_id uuid, collection text, kind text, id text, columns text[], content jsonb, stamp text, entry tid);
+             create type sync.outcome as (place integer, st text, result json);
+             create function sync.settle(
+               p_scope text, p_collection text, p_before bigint, p_steps sync.step[], p_ids text[], p_contents json[]
+             ) returns sync.outcome[] language sql as 'select null::sync.outcome[]';
+             create function sync.push_answer(p_outcomes sync.outcome[]) returns json language sql as 'select null::json'",
         )
         .await;
     project.run(&migration().to_sql().unwrap()).await;
@@ -136,8 +160,8 @@ async fn an_earlier_settling_is_not_left_beside_the_new_one(project: &Project) {
         .ada()
         .apply("s", create(&id(1), json!({"title": "one"})))
         .await;
-    let sql = "select count(*) from pg_proc where pronamespace = 'sync'::regnamespace and proname = 'settle'";
-    assert_eq!(project.value::<i64>(sql).await, 1);
+    let sql = "select count(*) from pg_proc where pronamespace = 'sync'::regnamespace and proname in ('settle', 'push_answer')";
+    assert_eq!(project.value::<i64>(sql).await, 2);
 }
 
 async fn entries_that_wrote_out_their_scope_keep_their_versions(project: &Project) {
@@ -158,7 +182,7 @@ async fn entries_that_wrote_out_their_scope_keep_their_versions(project: &Projec
                add primary key (scope, collection, id);
              create unique index change_feed on sync.change ((collection || '@' || scope), seq);
              drop table sync.feed;
-             drop type sync.outcome, sync.step cascade;
+             drop type sync.outcome, sync.run cascade;
              create type sync.step as (
                place integer, op_id uuid, collection text, kind text, id text, columns text[], content jsonb, stamp text);
              create type sync.outcome as (place integer, st text, result json)"#,
@@ -322,6 +346,8 @@ async fn a_collection_can_leave_and_come_back(project: &Project) {
             .code,
         "PT404"
     );
+    let left = "select count(*) from pg_proc where pronamespace = 'sync'::regnamespace and proname like '%\\_todo'";
+    assert_eq!(project.value::<i64>(left).await, 0, "its functions are gone");
     project.run("delete from public.todo").await;
     project.run(&todos().to_sql().unwrap()).await;
     let refusal = project
