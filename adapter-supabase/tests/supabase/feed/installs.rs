@@ -346,7 +346,8 @@ async fn a_collection_can_leave_and_come_back(project: &Project) {
             .code,
         "PT404"
     );
-    let left = "select count(*) from pg_proc where pronamespace = 'sync'::regnamespace and proname like '%\\_todo'";
+    let left =
+        "select count(*) from pg_proc where pronamespace = 'sync'::regnamespace and proname like '%\\_todo'";
     assert_eq!(project.value::<i64>(left).await, 0, "its functions are gone");
     project.run("delete from public.todo").await;
     project.run(&todos().to_sql().unwrap()).await;
