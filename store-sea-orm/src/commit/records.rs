@@ -109,7 +109,8 @@ pub(super) fn irregular(dialect: Dialect, changes: &ChangeSet) -> Irregular {
         return Irregular::new();
     }
     let is_irregular = |view: Option<&Payload>| view.is_some_and(|view| !is_regular(view.as_str()));
-    let written = changes.records.iter();
+    // A view that stays was looked at when it was written.
+    let written = changes.records.iter().filter(|record| !record.keeps_view);
     let written = written.filter(|record| is_irregular(record.view.as_ref()));
     let confirmed = changes.confirmed.iter().filter(|page| {
         let mut records = page.records.iter();

@@ -70,9 +70,9 @@ impl Transition {
     fn add(&self, changes: &mut ChangeSet, keeps_view: bool) {
         let (before, after) = (&self.before, &self.after);
         changes.ops.extend(op_changes(&before.ops, &after.ops));
-        let gone: BTreeSet<_> = before.ops.iter().map(|op| op.op_id).collect();
-        let left: BTreeSet<_> = after.ops.iter().map(|op| op.op_id).collect();
-        changes.unblock.extend(gone.difference(&left));
+        let is_left = |op: &PendingOp| after.ops.iter().any(|left| left.op_id == op.op_id);
+        let gone = before.ops.iter().filter(|op| !is_left(op));
+        changes.unblock.extend(gone.map(|op| op.op_id));
         changes.conflicts.extend(self.conflict.clone());
         let nothing_left = after.view.is_none() && after.ops.is_empty() && after.base == RemoteState::Missing;
         if nothing_left {

@@ -79,7 +79,7 @@ pub(crate) async fn open(options: &OpenOptions, place: Place) -> Result<DirectDa
                 Arc::downgrade(&connection),
             ),
         };
-        let writer = Writer::start(committer, is_quick)?;
+        let writer = Writer::new(committer, is_quick);
         Ok(DirectDatabase { writer, readers })
     });
     opened.await.unwrap_or_else(|error| {

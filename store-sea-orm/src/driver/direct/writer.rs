@@ -39,8 +39,8 @@ const SHORT: usize = 8;
 /// the thread of real tasks that is held up; which way a write goes changes nothing about what comes of it.
 const TOO_LONG: Duration = Duration::from_millis(1);
 
-/// How many writes go to the thread after one that took too long.
-const AFTER_TOO_LONG: u32 = 64;
+/// How many writes go to the thread after one that took too long: the way there costs them about as much together.
+const AFTER_TOO_LONG: u32 = 16;
 
 /// How many writes may follow each other in the calling task until others get a turn: a millisecond or two.
 const IN_A_ROW: u32 = 16;
@@ -49,8 +49,7 @@ const IN_A_ROW: u32 = 16;
 #[derive(Debug)]
 pub(super) struct Writer {
     line: Arc<Line>,
-    /// `None` once it is closed.
-    orders: Mutex<Option<Sender<Order>>>,
+    orders: Mutex<Orders>,
     /// Whether commits do not wait for the disk, so that short ones may be made in the calling task.
     is_quick: bool,
     /// How many writes still go to the thread since one took too long.
@@ -66,6 +65,15 @@ struct Line {
     waiting: AtomicUsize,
     /// `None` once it is closed.
     committer: Mutex<Option<Committer>>,
+}
+
+/// Where orders go.
+#[derive(Debug)]
+enum Orders {
+    /// The first one starts the thread: whoever only reads needs none.
+    NotYet,
+    To(Sender<Order>),
+    Closed,
 }
 
 /// Work outside of a transaction.
@@ -103,41 +111,54 @@ impl<W: Write, K: Send> Job for Ordered<W, K> {
 }
 
 impl Writer {
-    /// Starts the thread. It ends when the writer is closed or dropped. `is_quick` says whether commits do not wait
-    /// for the disk.
-    pub(super) fn start(committer: Committer, is_quick: bool) -> Result<Self> {
-        let (orders, receiver) = mpsc::channel();
-        let line = Arc::new(Line {
-            waiting: AtomicUsize::new(0),
-            committer: Mutex::new(Some(committer)),
-        });
-        let worker = Worker {
-            line: Arc::clone(&line),
-            orders: receiver,
-        };
-        thread::Builder::new()
-            .name("sync-store".to_owned())
-            .spawn(move || worker.work())
-            .map_err(|error| {
-                SyncError::new(ErrorKind::Internal, "the store's thread did not start").with_source(error)
-            })?;
-        Ok(Self {
-            line,
-            orders: Mutex::new(Some(orders)),
+    /// `is_quick` says whether commits do not wait for the disk.
+    pub(super) fn new(committer: Committer, is_quick: bool) -> Self {
+        Self {
+            line: Arc::new(Line {
+                waiting: AtomicUsize::new(0),
+                committer: Mutex::new(Some(committer)),
+            }),
+            orders: Mutex::new(Orders::NotYet),
             is_quick,
             kept_away: AtomicU32::new(0),
             made_here: AtomicU32::new(0),
-        })
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_thread(&self) -> bool {
+        !matches!(*lock(&self.orders), Orders::NotYet)
     }
 
     fn order(&self, order: Order) -> Result<()> {
-        match &*lock(&self.orders) {
-            Some(orders) => {
-                self.line.waiting.fetch_add(1, Ordering::SeqCst);
-                orders.send(order).map_err(|_| stopped())
-            }
-            None => Err(stopped()),
+        self.order_through(&mut lock(&self.orders), order)
+    }
+
+    fn order_through(&self, orders: &mut Orders, order: Order) -> Result<()> {
+        if matches!(orders, Orders::NotYet) {
+            *orders = Orders::To(self.start()?);
         }
+        match orders {
+            Orders::To(thread) => {
+                self.line.waiting.fetch_add(1, Ordering::SeqCst);
+                thread.send(order).map_err(|_| stopped())
+            }
+            Orders::NotYet | Orders::Closed => Err(stopped()),
+        }
+    }
+
+    /// Starts the thread. It ends when its orders do.
+    fn start(&self) -> Result<Sender<Order>> {
+        let (orders, receiver) = mpsc::channel();
+        let worker = Worker {
+            line: Arc::clone(&self.line),
+            orders: receiver,
+        };
+        let thread = thread::Builder::new().name("sync-store".to_owned());
+        thread.spawn(move || worker.work()).map_err(|error| {
+            SyncError::new(ErrorKind::Internal, "the store's thread did not start").with_source(error)
+        })?;
+        Ok(orders)
     }
 
     pub(super) async fn write<W: Write>(&self, write: W, keep: impl Send + 'static) -> Result<W::Answer> {
@@ -203,15 +224,33 @@ impl Writer {
         answered.await.unwrap_or_else(|_| Err(stopped()))
     }
 
-    /// Ends the thread after everything that was ordered before.
+    /// Closes the connection, on the thread, after everything that was ordered before.
     pub(super) async fn close(&self) {
-        let Some(orders) = lock(&self.orders).take() else {
-            return;
-        };
         let (done, ended) = oneshot::channel();
-        self.line.waiting.fetch_add(1, Ordering::SeqCst);
-        if orders.send(Order::End(done)).is_ok() {
-            let _ = ended.await;
+        let ordered = {
+            let mut orders = lock(&self.orders);
+            if matches!(*orders, Orders::Closed) {
+                return;
+            }
+            let ordered = self.order_through(&mut orders, Order::End(done));
+            *orders = Orders::Closed;
+            ordered
+        };
+        match ordered {
+            Ok(()) => drop(ended.await),
+            // No thread could be started.
+            Err(_) => self.line.close(),
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// Closing the connection may wait for the disk, so that is left to the thread, even if it has done nothing yet.
+    fn drop(&mut self) {
+        if matches!(*lock(&self.orders), Orders::NotYet)
+            && let Err(error) = self.start()
+        {
+            tracing::debug!(%error, "the connection is closed in the calling task");
         }
     }
 }
