@@ -344,7 +344,7 @@ begin
   execute format(
     'create or replace function sync.%1$I(p_contents jsonb[], p_scope text, p_column text)
      returns table (ids text[], contents json[])
-     language plpgsql volatile security invoker rows 1 set search_path = '''' set enable_seqscan = off as %2$L;
+     language plpgsql volatile security invoker rows 1 set search_path = '''' as %2$L;
      revoke execute on function sync.%1$I(jsonb[], text, text) from public, anon;
      grant execute on function sync.%1$I(jsonb[], text, text) to authenticated, service_role',
     'update_' || p_collection, concat_ws(E'\n', '#variable_conflict use_column', 'begin', body,
@@ -385,7 +385,9 @@ begin
         sync.sent_rows(registered), registered.id_column, registered.scope_expression, sync.told_content(registered))
       into written, contents using p_run.contents, p_scope;
     when 'update', 'replace' then
-      if p_run.kind = 'update' and cardinality(written_columns) = 1 then
+      -- A plan that is kept from when a table was small would read all of it once it is large.
+      if p_run.kind = 'update' and cardinality(written_columns) = 1
+        and (select c.reltuples >= 10000 from pg_class c where c.oid = registered.relation) then
         execute format('select u.ids, u.contents from sync.%I($1, $2, $3) u', 'update_' || p_run.collection)
         into written, contents using p_run.contents, p_scope, written_columns[1];
       else
