@@ -169,10 +169,18 @@ async fn entries_that_wrote_out_their_scope_keep_their_versions(project: &Projec
     ada.apply("s", create(&id(1), json!({"title": "one"}))).await;
     let seen = ada.pull("s", None, 10).await;
     ada.apply("s", create(&id(2), json!({"title": "two"}))).await;
+    // Another collection of the scope has a record of that name.
+    let note =
+        json!({"op": id(9), "kind": "create", "collection": "note", "id": id(2), "row": {"text": "n"}});
+    assert_eq!(kinds(&ada.push("s", &[note]).await), ["applied"]);
+    assert_eq!(ada.get("s", &[&id(2)]).await.len(), 1);
     ada.apply("s", create(&id(3), json!({"title": "three"}))).await;
     ada.apply("s", delete(&id(3), None)).await;
     let new = ada.pull("s", seen["cursor"].as_str(), 10).await;
     assert_eq!(new["changes"].as_array().unwrap().len(), 2);
+    let indexes = "select json_agg(indexdef order by indexname) from pg_indexes
+        where schemaname = 'sync' and tablename in ('change', 'feed')";
+    let fresh: Value = project.value(indexes).await;
     // The index as it was before a number stood for a collection in a scope.
     project
         .run(
@@ -189,6 +197,7 @@ async fn entries_that_wrote_out_their_scope_keep_their_versions(project: &Projec
         )
         .await;
     project.run(&migration().to_sql().unwrap()).await;
+    assert_eq!(project.value::<Value>(indexes).await, fresh);
     let again = ada.pull("s", seen["cursor"].as_str(), 10).await;
     assert_eq!(
         (&again["changes"], &again["cursor"]),
