@@ -25,6 +25,7 @@ on_each_server!(
     what_triggers_write_beside_a_push_has_no_stamp_of_it,
     what_triggers_did_to_records_of_a_later_run_is_found,
     records_that_are_reached_in_another_order_get_their_own_stamps,
+    an_entry_of_another_record_that_is_left_in_the_settings_is_not_written_to,
     records_that_exchange_their_ids_in_one_statement_are_both_told,
     the_scope_column_is_filled_and_rows_stay_in_their_scope,
     a_collection_with_scopes_by_key_and_number_ids_works,
@@ -477,6 +478,30 @@ async fn records_that_are_reached_in_another_order_get_their_own_stamps(project:
             (&state["v"], &state["stamp"]),
             (&results[place]["v"], &batch[place]["stamp"])
         );
+    }
+}
+
+async fn an_entry_of_another_record_that_is_left_in_the_settings_is_not_written_to(project: &Project) {
+    let ada = project.ada();
+    ada.apply("s", create(&id(1), json!({"title": "one"}))).await;
+    ada.apply("s", create(&id(2), json!({"title": "two"}))).await;
+    assert_eq!(kinds(&ada.push("s", &[note(&id(1), None)]).await), ["applied"]);
+    for (collection, number) in [("todo", 2), ("note", 1)] {
+        let seen = ada.pull("s", None, 10).await;
+        project
+            .run(&format!(
+                "select set_config('sync.pushed', 'todo', true), set_config('sync.pushed_ids', '{{{one}}}', true),
+                   set_config('sync.pushed_stamps', '{{left}}', true), set_config('sync.pushed_entries', (
+                     select array[c.ctid]::text from sync.change c join sync.feed f on f.number = c.feed
+                     where f.collection = '{collection}' and c.id = '{other}'), true);
+                 update public.todo set title = 'after {collection}' where id = '{one}'",
+                one = id(1),
+                other = id(number),
+            ))
+            .await;
+        let new = ada.pull("s", seen["cursor"].as_str(), 10).await;
+        assert_eq!(new["changes"].as_array().unwrap().len(), 1, "{new}");
+        assert_eq!(new["changes"][0]["row"]["title"], format!("after {collection}"));
     }
 }
 
