@@ -26,6 +26,8 @@ on_each_server!(
     what_triggers_did_to_records_of_a_later_run_is_found,
     records_that_are_reached_in_another_order_get_their_own_stamps,
     an_entry_of_another_record_that_is_left_in_the_settings_is_not_written_to,
+    a_second_operation_for_a_record_is_rejected,
+    a_record_that_a_trigger_deletes_in_the_push_is_noted_as_deleted,
     records_that_exchange_their_ids_in_one_statement_are_both_told,
     the_scope_column_is_filled_and_rows_stay_in_their_scope,
     a_collection_with_scopes_by_key_and_number_ids_works,
@@ -503,6 +505,35 @@ async fn an_entry_of_another_record_that_is_left_in_the_settings_is_not_written_
         assert_eq!(new["changes"].as_array().unwrap().len(), 1, "{new}");
         assert_eq!(new["changes"][0]["row"]["title"], format!("after {collection}"));
     }
+}
+
+async fn a_second_operation_for_a_record_is_rejected(project: &Project) {
+    let ada = project.ada();
+    let version = ada.apply("s", create(&id(1), json!({"title": "one"}))).await;
+    let change = |title: &str| update(&id(1), Some(&version), json!({"title": title}));
+    let results = ada
+        .push("s", &[change("two"), note(&id(1), None), change("three")])
+        .await;
+    assert_eq!(kinds(&results), ["applied", "applied", "rejected"]);
+    assert_eq!(results[2]["code"], "repeated_record");
+}
+
+async fn a_record_that_a_trigger_deletes_in_the_push_is_noted_as_deleted(project: &Project) {
+    project
+        .run(
+            "create function public.removes() returns trigger language plpgsql security definer as
+             $$ begin delete from public.todo where id = new.id; return null; end $$;
+             create trigger removes after update on public.todo for each row execute function public.removes()",
+        )
+        .await;
+    let ada = project.ada();
+    ada.apply("s", create(&id(1), json!({"title": "one"}))).await;
+    let results = ada
+        .push("s", &[update(&id(1), None, json!({"title": "two"}))])
+        .await;
+    assert_eq!(kinds(&results), ["applied"]);
+    let deleted = "select deleted from sync.change where id = '{}'".replace("{}", &id(1));
+    assert!(project.value::<bool>(&deleted).await);
 }
 
 async fn records_that_exchange_their_ids_in_one_statement_are_both_told(project: &Project) {
