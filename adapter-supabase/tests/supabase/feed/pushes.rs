@@ -27,6 +27,7 @@ on_each_server!(
     records_that_are_reached_in_another_order_get_their_own_stamps,
     an_entry_of_another_record_that_is_left_in_the_settings_is_not_written_to,
     a_second_operation_for_a_record_is_rejected,
+    operations_that_one_statement_cannot_write_are_not_taken_together,
     a_record_that_a_trigger_deletes_in_the_push_is_noted_as_deleted,
     records_that_exchange_their_ids_in_one_statement_are_both_told,
     the_scope_column_is_filled_and_rows_stay_in_their_scope,
@@ -516,6 +517,37 @@ async fn a_second_operation_for_a_record_is_rejected(project: &Project) {
         .await;
     assert_eq!(kinds(&results), ["applied", "applied", "rejected"]);
     assert_eq!(results[2]["code"], "repeated_record");
+}
+
+async fn operations_that_one_statement_cannot_write_are_not_taken_together(project: &Project) {
+    let ada = project.ada();
+    for number in 1..=3 {
+        ada.apply("s", create(&id(number), json!({"title": "old"}))).await;
+    }
+    assert_eq!(kinds(&ada.push("s", &[note("n", None)]).await), ["applied"]);
+    let change = |number, base, field: &str, value: Value| {
+        let mut change = update(&id(number), base, json!({field: value}));
+        change["fields"] = json!([field]);
+        change
+    };
+    let batch = [
+        change(1, None, "title", json!("new")),
+        change(2, Some("0"), "title", json!("new")),
+        change(3, None, "title", json!("new")),
+    ];
+    let results = ada.push("s", &batch).await;
+    assert_eq!(kinds(&results), ["applied", "conflict", "applied"]);
+    let batch = [
+        change(1, None, "title", json!("newer")),
+        change(3, None, "done", json!(true)),
+    ];
+    assert_eq!(kinds(&ada.push("s", &batch).await), ["applied", "applied"]);
+    assert_eq!(ada.get("s", &[&id(3)]).await[0]["row"]["done"], true);
+    let mut of_a_note = delete("n", None);
+    of_a_note["collection"] = json!("note");
+    let results = ada.push("s", &[delete(&id(1), None), of_a_note]).await;
+    assert_eq!(kinds(&results), ["applied", "applied"]);
+    assert_eq!(project.value::<i64>("select count(*) from public.note").await, 0);
 }
 
 async fn a_record_that_a_trigger_deletes_in_the_push_is_noted_as_deleted(project: &Project) {
