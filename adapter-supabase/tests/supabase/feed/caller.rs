@@ -135,6 +135,11 @@ pub(crate) fn op_id() -> String {
     format!("01900000-0000-7000-8000-{number:012x}")
 }
 
+/// The create of a note, which may belong to a todo.
+pub(crate) fn note(id: &str, todo: Option<&str>) -> Value {
+    json!({"op": op_id(), "kind": "create", "collection": "note", "id": id, "row": {"todo": todo, "text": "t"}})
+}
+
 pub(crate) fn create(id: &str, row: Value) -> Value {
     json!({"op": op_id(), "kind": "create", "collection": "todo", "id": id, "row": row, "stamp": "made"})
 }

@@ -36,3 +36,4 @@ mod project;
 mod pushes;
 mod races;
 mod restores;
+mod triggers;
