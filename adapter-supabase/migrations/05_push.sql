@@ -164,11 +164,12 @@ begin
         array_agg(judged.entry) filter (where judged.verdict is null))::sync.run],
       array_agg(judged.way) filter (where judged.verdict is null),
       array_agg(sync.outcome_of(judged.place, judged.op_id::text, judged.verdict)) filter (where judged.verdict is not null),
-      bool_and(judged.collection = first_collection and case judged.way
+      -- Null where the first names no columns, as a delete does; bool_and would pass over that.
+      bool_and(coalesce(judged.collection = first_collection and case judged.way
         when 'update' then judged.fields = first_fields
         when 'delete' then true
         when 'raise' then true
-        else judged.content ?& first_keys and judged.content - first_keys = '{}' end),
+        else judged.content ?& first_keys and judged.content - first_keys = '{}' end, false)),
       array_agg(judged.id)
     into todo, kinds, decided, alike, ids from judged;
     exit when seek_repeated;

@@ -23,6 +23,7 @@ on_each_server!(
     an_id_that_is_not_canonical_is_rejected,
     a_second_operation_for_a_record_is_rejected,
     operations_that_one_statement_cannot_write_are_not_taken_together,
+    an_operation_that_is_not_applied_does_not_say_which_columns_others_write,
     the_scope_column_is_filled_and_rows_stay_in_their_scope,
     a_collection_with_scopes_by_key_and_number_ids_works,
 );
@@ -338,6 +339,36 @@ async fn a_second_operation_for_a_record_is_rejected(project: &Project) {
         .await;
     assert_eq!(kinds(&results), ["applied", "applied", "rejected"]);
     assert_eq!(results[2]["code"], "repeated_record");
+}
+
+// Found by the eight devices of `case_43`: what a delete does not name was taken for the columns of all.
+async fn an_operation_that_is_not_applied_does_not_say_which_columns_others_write(project: &Project) {
+    let ada = project.ada();
+    for number in 1..=3 {
+        ada.apply("s", create(&id(number), json!({"title": "old"}))).await;
+    }
+    let first = delete(&id(1), None);
+    ada.apply("s", first.clone()).await;
+    let change = |number| update(&id(number), None, json!({"title": "new"}));
+    let batches = [
+        [first.clone(), change(2), change(3)],
+        [
+            first,
+            create(&id(4), json!({"title": "new"})),
+            create(&id(5), json!({"title": "new"})),
+        ],
+    ];
+    for batch in batches {
+        let results = ada.push("s", &batch).await;
+        assert_eq!(
+            kinds(&results),
+            ["duplicate", "applied", "applied"],
+            "{results:?}"
+        );
+    }
+    for state in ada.get("s", &[&id(2), &id(3), &id(4), &id(5)]).await {
+        assert_eq!(state["row"]["title"], "new", "{state}");
+    }
 }
 
 async fn operations_that_one_statement_cannot_write_are_not_taken_together(project: &Project) {
