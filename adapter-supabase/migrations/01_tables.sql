@@ -29,7 +29,8 @@ end $$;
 create schema if not exists sync;
 comment on schema sync is 'Change feed for offline clients. Not to be exposed through the API.';
 
--- One row. `format` is raised by each version that an earlier one must not overwrite. `epoch` names this incarnation of the database, `fingerprint` what it was made in, and a version is
+-- One row. `format` is raised by each version that an earlier one must not overwrite. `epoch` names this incarnation of
+-- the database, `fingerprint` what it was made in, and a version is
 -- `version_base` + the number of a change, so that versions of a later incarnation are all greater.
 create table if not exists sync.meta (
   single boolean primary key default true check (single),
